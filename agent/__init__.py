@@ -1,0 +1,1 @@
+"""The daemon: settings, task tree, logs, command line."""

@@ -1,0 +1,1 @@
+"""What Serf adds on top of memberlist: tags, intents, Lamport clocks, member states."""

@@ -1,0 +1,1 @@
+"""Bytes to messages and back: everything that is on the wire, and nothing else."""
