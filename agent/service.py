@@ -2,8 +2,9 @@
 
 `AgentService` is the one seam between http/ and the agent: http/ turns requests into calls here and
 answers into bytes, and reaches neither the pool nor the settings in any other way. Documents come
-back as plain dicts with the keys they have on the wire (public API: `command/agent/agent_endpoint.go`
-in Nomad 1.2), so that encoding, `pretty` and gzip stay http's business and contents stay ours.
+back as plain dicts with the keys they have on the wire (public API:
+`command/agent/agent_endpoint.go` in Nomad 1.2), so that encoding, `pretty` and gzip stay http's
+business and contents stay ours.
 
 What it leaves out: status codes, parameters, the text that joins several errors into one. Those are
 rules of HTTP answers and live in http/.
@@ -23,7 +24,7 @@ CLIENT_ROLE = "client"
 
 
 class JoinUnavailable(Exception):
-    """A join was asked for while the agent leaves, or after. `str()` is the answer's `error` text."""
+    """A join was asked for while the agent leaves, or after; `str()` is the answer's `error`."""
 
 
 class PoolView(Protocol):
@@ -83,9 +84,9 @@ class AgentService:
     def members_version(self) -> int:
         """Return a number that changes whenever `members_document` would answer differently.
 
-        For keeping an encoded answer. It compares the table itself and trusts no event: a member that
-        turns `leaving` causes none. The engine hands out the same object for an unchanged member, so
-        this is one identity check a member.
+        For keeping an encoded answer. It compares the table itself and trusts no event: a member
+        that turns `leaving` causes none. The engine hands out the same object for an unchanged
+        member, so this is one identity check a member.
         """
         members = self._pool.members()
         if members != self._members_seen:
@@ -143,8 +144,8 @@ class AgentService:
     async def _check_role(self, role: str) -> tuple[bool, str]:
         """Check one role the agent has.
 
-        Nomad asks for the region's leader here. There are no leaders yet, so what is checked is what
-        exists: the gossip pool of a server runs, or this service would not answer.
+        Nomad asks for the region's leader here. There are no leaders yet, so what is checked is
+        what exists: the gossip pool of a server runs, or this service would not answer.
         """
         return True, "ok"
 
@@ -169,8 +170,8 @@ def member_document(member: Member) -> dict[str, Any]:
 def readable(text: str) -> str:
     """Return `text` with bytes that are no UTF-8 replaced by U+FFFD, as Go's JSON writer does.
 
-    Names and tags are what a peer sent; undecodable bytes travel inside us as lone surrogates, which
-    no JSON writer takes.
+    Names and tags are what a peer sent; undecodable bytes travel inside us as lone surrogates,
+    which no JSON writer takes.
     """
     if text.isascii():
         return text
