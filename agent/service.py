@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .quoting import readable
+
 if TYPE_CHECKING:
     from ..gossip.pool import JoinResult, PoolStatistics
     from ..gossip.serf.members import Member
@@ -165,14 +167,3 @@ def member_document(member: Member) -> dict[str, Any]:
         "Status": member.status.name.lower(),
         "Tags": {readable(key): readable(value) for key, value in member.tags.items()},
     }
-
-
-def readable(text: str) -> str:
-    """Return `text` with bytes that are no UTF-8 replaced by U+FFFD, as Go's JSON writer does.
-
-    Names and tags are what a peer sent; undecodable bytes travel inside us as lone surrogates,
-    which no JSON writer takes.
-    """
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

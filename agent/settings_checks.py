@@ -8,21 +8,14 @@ has for the same fault are kept (public API: `command/agent/command.go`, `readCo
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from ..gossip.wire.limits import LABEL_SIZE_MAX
 from .secret import Secret
 from .settings import LOG_LEVELS, AgentSettings, ServerJoin
 from .settings_sources import KeyPath, SettingsError, Source
-
-KEY_SIZES = (16, 24, 32)
-"""Bytes of a gossip key: AES-128, AES-192, AES-256."""
-
-LABEL_SIZE_MAX = 255
-"""The label's length is one byte on the wire."""
 
 RPC_CONNECTIONS_MIN = 25
 """`rpc_max_conns_per_client` must be over this, or 0: long-lived streams share the allowance."""
@@ -77,7 +70,7 @@ def _text_problems(settings: AgentSettings) -> Iterable[tuple[KeyPath, str]]:
         choices = ", ".join(LOG_LEVELS)
         yield (("log_level",), f"Invalid log level: {settings.log_level!r}; write one of {choices}")
     if len(settings.gossip.label.encode()) > LABEL_SIZE_MAX:
-        yield (("gossip", "label"), "longer than 255 bytes of UTF-8; write a shorter one")
+        yield (("gossip", "label"), f"longer than {LABEL_SIZE_MAX} bytes; write a shorter one")
     for name, value in settings.http_api_response_headers.items():
         if not _is_header(name, value):
             problem = f"{name!r} is no HTTP header; use letters, digits and -, and one line of text"
@@ -137,11 +130,11 @@ def _limit_problems(settings: AgentSettings) -> Iterable[tuple[KeyPath, str]]:
 
 def _key_problem(key: Secret) -> str:
     """Say what is wrong with a gossip key, without showing it; empty when nothing is."""
-    wanted = "write base64 of 32 random bytes, as `head -c 32 /dev/urandom | base64` prints it"
+    # Imported here: it brings AES along, which only an agent with a key needs so early.
+    from ..gossip.wire.keyring import KeyringError, from_base64
+
     try:
-        data = base64.b64decode(key.reveal(), validate=True)
-    except (binascii.Error, ValueError):
-        return f"it is not base64; {wanted}"
-    if len(data) not in KEY_SIZES:
-        return f"it has {len(data)} bytes, not 16, 24 or 32; {wanted}"
+        from_base64(key.reveal())
+    except KeyringError as error:
+        return f"{error}; write base64 of 32 random bytes (head -c 32 /dev/urandom | base64)"
     return ""
