@@ -1,8 +1,8 @@
 """What people write to name a peer: `[nodename/]host[:port]`, read and refused as Go peers do.
 
 Pure text work; looking a host up is the pool's business. The texts of the errors are those of Go's
-standard library, because they reach the clients of the HTTP API, which know them.
-Sources: memberlist memberlist.go (resolveAddr), util.go (hasPort, ensurePort); Go net.SplitHostPort,
+standard library, because they reach the clients of the HTTP API, which know them. Sources:
+memberlist memberlist.go (resolveAddr), util.go (hasPort, ensurePort); Go net.SplitHostPort,
 strconv.ParseUint.
 """
 
