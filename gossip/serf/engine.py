@@ -1,0 +1,434 @@
+"""The Serf engine: what a pool and a simulation drive.
+
+A facade over the SWIM engine and Serf's parts, with the same verbs (see `swim.engine` for how to
+drive it). It is the SWIM engine's delegate: tags ride in the node meta, Serf messages in user
+messages, Serf's state in push-pulls. What the parts decide is in their files: intents (member
+states), events, queries, internal_queries, exchange (push-pull), leaving.
+
+Source: serf serf.go (Create, Join, Leave), delegate.go (NotifyMsg), merge_delegate.go.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from ..addresses import Address
+from ..effects import Packet, StreamAction
+from ..notices import LeaveFinished, Notice, PushPullFinished
+from ..swim.conversations import Purpose
+from ..swim.delegate import SwimDelegate
+from ..swim.engine import SwimEngine, SwimStatistics
+from ..swim.nodes import Node, NodeState
+from ..wire.errors import MalformedInput
+from ..wire.messages import NodeState as NodeRecord
+from .broadcasts import SerfBroadcasts
+from .events import UserEvents
+from .exchange import StateExchange
+from .intents import Intents
+from .internal_queries import InternalQueries
+from .lamport import LamportClock
+from .leaving import GracefulLeave
+from .members import Member, MemberStatus, MemberTable, make_member
+from .messages import (
+    JoinIntent,
+    LeaveIntent,
+    Query,
+    QueryResponse,
+    Relay,
+    UserEvent,
+    decode_serf_message_untrusted,
+    encode_serf_message,
+)
+from .queries import Queries
+from .settings import SerfSettings
+from .tags import decode_tags_untrusted, encode_tags
+
+STATUS_OF_NODE: Mapping[int, MemberStatus] = {
+    NodeState.ALIVE: MemberStatus.ALIVE,
+    NodeState.SUSPECT: MemberStatus.ALIVE,
+    NodeState.DEAD: MemberStatus.FAILED,
+    NodeState.LEFT: MemberStatus.LEFT,
+}
+"""How a node that only a push-pull shows reads as a member."""
+
+
+class EngineState(Enum):
+    """Where an engine is in its life."""
+
+    ALIVE = "alive"
+    LEAVING = "leaving"
+    LEFT = "left"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class SerfStatistics:
+    """A snapshot of one engine; times are Lamport times."""
+
+    members: int
+    failed: int
+    left: int
+    member_time: int
+    event_time: int
+    query_time: int
+    intent_queue: int
+    event_queue: int
+    query_queue: int
+    early_intents: int
+    encrypted: bool
+    swim: SwimStatistics
+
+
+class SerfEngine(SwimDelegate):
+    """One member of a Serf pool."""
+
+    def __init__(
+        self, settings: SerfSettings, *, rng: random.Random, nonce: Callable[[int], bytes]
+    ) -> None:
+        """Build the parts; nothing happens before `start`.
+
+        Args:
+            settings: Who we are and how we take part.
+            rng: The only source of choices.
+            nonce: Returns that many unpredictable bytes, never the same twice.
+
+        Raises:
+            TagsTooLarge: The tags do not fit a node's meta.
+        """
+        self.settings = settings
+        self.state = EngineState.ALIVE
+        self._meta = encode_tags(settings.tags)
+        self._name = settings.swim.node_name
+        self._ignore_old_events = False
+        self.member_clock = LamportClock()
+        self.event_clock = LamportClock()
+        self.query_clock = LamportClock()
+        self._members = MemberTable()
+        self._swim = SwimEngine(settings.swim, rng=rng, nonce=nonce, delegate=self)
+        self._swim.push_pull_finished = self._finish_push_pull
+        outbox = self._outbox = self._swim.outbox
+        self._broadcasts = SerfBroadcasts(
+            settings.swim.retransmit_mult,
+            lambda: len(self._members),
+            self._swim.dissemination,
+            outbox,
+        )
+        self._intents = Intents(
+            self._name, self._members, self.member_clock, outbox, self._refute_leave
+        )
+        self._events = UserEvents(self.event_clock, outbox)
+        internal = InternalQueries(self._name, self._members, settings.swim.keyring, outbox)
+        self._queries = Queries(
+            self._name, self._members, self.query_clock, outbox, rng, internal.answer
+        )
+        self._exchange = StateExchange(
+            self._name,
+            self._members,
+            self._intents,
+            self._events,
+            self.member_clock,
+            self.event_clock,
+            self.query_clock,
+            outbox,
+        )
+        self._leave = GracefulLeave(
+            self._swim.timers,
+            self._broadcast_leave_intent,
+            lambda now, finished: self._swim.leave(now=now, finished=finished),
+            self._swim.has_alive_peers,
+            self._finish_leave,
+        )
+
+    # --- life -------------------------------------------------------------------------
+
+    def start(self, *, now: float) -> None:
+        """Enter ourselves and begin; alone, that sets no timer."""
+        self._swim.start(self._meta, now=now)
+
+    def join(self, address: Address, *, ignore_old: bool = True, now: float) -> int:
+        """Exchange tables with an address, to become one pool; PushPullFinished tells the end.
+
+        Args:
+            address: Where somebody of the pool is.
+            ignore_old: Do not deliver user events that were sent before.
+            now: Engine seconds.
+
+        Returns:
+            The operation's number.
+        """
+        self._ignore_old_events = ignore_old
+        return self._swim.push_pull(Purpose.JOIN, address, now=now)
+
+    def look(self, address: Address, *, now: float) -> int:
+        """Read the table at an address without showing ourselves; PushPullFinished carries it."""
+        return self._swim.push_pull(Purpose.LOOK, address, now=now)
+
+    def announce_join(self, *, now: float) -> None:
+        """Broadcast our join intent: after at least one join has worked."""
+        self._broadcast_join_intent(now)
+
+    def ping(self, name: str, address: Address, *, now: float) -> int:
+        """Ping once, without consequences; PingFinished tells the end."""
+        return self._swim.ping(name, address, now=now)
+
+    def set_tags(self, tags: Mapping[str, str], *, now: float) -> None:
+        """Change our tags, everywhere.
+
+        Raises:
+            TagsTooLarge: They do not fit; nothing has changed.
+        """
+        self._meta = encode_tags(tags)
+        self._swim.update_meta(self._meta, now=now)
+
+    def respond(self, ltime: int, query_id: int, payload: bytes, *, now: float) -> None:
+        """Answer a query that a QueryReceived notice told of.
+
+        Raises:
+            LookupError: The query is unknown, answered already, or over.
+            ValueError: The answer is too large.
+        """
+        self._queries.respond(ltime, query_id, payload, now=now)
+
+    def leave(self, *, now: float) -> None:
+        """Leave gracefully; LeaveFinished says when the shell may stop.
+
+        Further calls change nothing.
+        """
+        if self.state is EngineState.ALIVE:
+            self.state = EngineState.LEAVING
+            self._intents.is_leaving = True
+            self._leave.start(now)
+
+    def stop(self, *, now: float) -> None:
+        """End at once: conversations are closed, timers gone.
+
+        Without a leave others will find us failed.
+        """
+        self.state = EngineState.SHUTDOWN
+        self._swim.stop(now=now)
+
+    # --- in ---------------------------------------------------------------------------
+
+    def receive_packet(self, data: bytes, source: Address, *, now: float) -> None:
+        """Take one datagram."""
+        self._swim.receive_packet(data, source, now=now)
+
+    def handle_timers(self, *, now: float) -> None:
+        """Do what is due at `now`."""
+        self._swim.handle_timers(now=now)
+
+    def accept_stream(self, source: Address, *, now: float) -> int | None:
+        """Take a stream that a peer opened: its number, or None when it should just be closed."""
+        return self._swim.accept_stream(source, now=now)
+
+    def receive_stream_data(self, stream: int, data: bytes, *, now: float) -> None:
+        """Take bytes of a stream; those of a closed one are ignored."""
+        self._swim.receive_stream_data(stream, data, now=now)
+
+    def receive_stream_eof(self, stream: int, *, now: float) -> None:
+        """Hear that the peer closed its side."""
+        self._swim.receive_stream_eof(stream, now=now)
+
+    def fail_stream(self, stream: int, error: str, *, now: float) -> None:
+        """Hear that a dial, read or write failed."""
+        self._swim.fail_stream(stream, error, now=now)
+
+    # --- out --------------------------------------------------------------------------
+
+    def packets_to_send(self) -> list[Packet]:
+        """Drain the packets."""
+        return self._swim.packets_to_send()
+
+    def stream_actions(self) -> list[StreamAction]:
+        """Drain the stream actions, in order."""
+        return self._swim.stream_actions()
+
+    def next_event(self) -> Notice | None:
+        """Return the next notice, None when there is none."""
+        return self._swim.next_event()
+
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timers` has something to do.
+
+        None when only input can change anything.
+        """
+        return self._swim.next_deadline()
+
+    def members(self) -> list[Member]:
+        """Return all members, of every status, ourselves included."""
+        return self._members.members()
+
+    @property
+    def members_version(self) -> int:
+        """A number that grows whenever `members()` changes."""
+        return self._members.version
+
+    def local_member(self) -> Member:
+        """Return ourselves."""
+        record = self._members.get(self._name)
+        if record is None:
+            raise RuntimeError("the engine has not been started")
+        return self._members.public(record)
+
+    def statistics(self) -> SerfStatistics:
+        """Return a snapshot."""
+        keyring = self.settings.swim.keyring
+        return SerfStatistics(
+            members=len(self._members),
+            failed=self._members.count(MemberStatus.FAILED),
+            left=self._members.count(MemberStatus.LEFT),
+            member_time=self.member_clock.time,
+            event_time=self.event_clock.time,
+            query_time=self.query_clock.time,
+            intent_queue=len(self._broadcasts.intents),
+            event_queue=len(self._broadcasts.events),
+            query_queue=len(self._broadcasts.queries),
+            early_intents=self._intents.early_count,
+            encrypted=keyring is not None and bool(keyring.keys),
+            swim=self._swim.statistics(),
+        )
+
+    # --- what SWIM asks of its delegate -----------------------------------------------
+
+    def broadcasts(self, overhead: int, budget: int) -> list[bytes]:
+        """Give Serf's gossip."""
+        return self._broadcasts.take(overhead, budget)
+
+    def has_broadcasts(self) -> bool:
+        """Return whether there is any."""
+        return len(self._broadcasts) > 0
+
+    def user_state(self, *, join: bool) -> bytes:
+        """Give Serf's part of a push-pull."""
+        return self._exchange.local()
+
+    def prepare_merge(self, state: bytes, *, now: float) -> None:
+        """Learn who left before learning who is gone."""
+        self._exchange.prepare(state, now=now)
+
+    def merge_user_state(self, state: bytes, *, join: bool, now: float) -> None:
+        """Take Serf's part of a push-pull."""
+        self._exchange.merge(state, join=join, ignore_old=self._ignore_old_events, now=now)
+
+    def receive_user_message(self, payload: bytes, source: Address | None, *, now: float) -> None:
+        """Take a Serf message, and pass on what is news, byte for byte."""
+        rejections = self._outbox.rejections
+        if not payload:
+            rejections.record("empty_user_message", source, "", now=now)
+            return
+        try:
+            message = decode_serf_message_untrusted(payload)
+        except MalformedInput as error:
+            rejections.record(error.reason, source, f"serf message: {error.detail}", now=now)
+            return
+        if isinstance(message, JoinIntent | LeaveIntent | UserEvent | Query):
+            self._take_gossip(message, payload, source, now)
+        elif isinstance(message, Relay):
+            self._queries.handle_relay(message, source, now=now)
+        elif isinstance(message, QueryResponse):
+            rejections.record("response_to_no_query", source, f"query {message.id}", now=now)
+        else:
+            rejections.record("unexpected_serf_message", source, type(message).__name__, now=now)
+
+    def _take_gossip(
+        self,
+        message: JoinIntent | LeaveIntent | UserEvent | Query,
+        payload: bytes,
+        source: Address | None,
+        now: float,
+    ) -> None:
+        """Apply one of the messages that are passed on, if its time may be believed."""
+        if isinstance(message, UserEvent):
+            clock, queue = self.event_clock, self._broadcasts.events
+        elif isinstance(message, Query):
+            clock, queue = self.query_clock, self._broadcasts.queries
+        else:
+            clock, queue = self.member_clock, self._broadcasts.intents
+        if not clock.is_plausible(message.ltime):
+            detail = f"{message.ltime}, our clock is at {clock.time}"
+            self._outbox.rejections.record("lamport_time_out_of_range", source, detail, now=now)
+            return
+        if isinstance(message, UserEvent):
+            is_news = self._events.handle(message, source, now=now)
+        elif isinstance(message, Query):
+            is_news = self._queries.handle(message, source, now=now)
+        elif isinstance(message, LeaveIntent):
+            is_news = self._intents.handle_leave(message, source, now=now)
+        else:
+            is_news = self._intents.handle_join(message, now=now)
+        if is_news:
+            self._broadcasts.queue(queue, payload, now=now)
+
+    def refuses_node(self, record: NodeRecord) -> str | None:
+        """Ask the owner's admission about a single node."""
+        if self.settings.admit is None:
+            return None
+        return self.settings.admit([member_of(record)])
+
+    def refuses_pool(self, records: Sequence[NodeRecord], *, join: bool) -> str | None:
+        """Ask the owner's admission about everybody a push-pull shows."""
+        if self.settings.admit is None or not records:
+            return None
+        return self.settings.admit([member_of(record) for record in records])
+
+    def node_joined(self, node: Node, *, now: float) -> None:
+        """Take a node that is alive."""
+        self._intents.node_joined(node, now=now)
+
+    def node_updated(self, node: Node, *, now: float) -> None:
+        """Take a node's new tags."""
+        self._intents.node_updated(node, now=now)
+
+    def node_gone(self, node: Node, *, now: float) -> None:
+        """Take that a node is dead or left."""
+        self._intents.node_gone(node, now=now)
+
+    # --- inside -----------------------------------------------------------------------
+
+    def _refute_leave(self, now: float) -> None:
+        """Somebody says that we leave, and we do not."""
+        self._outbox.remark("leave_intent_refuted", "warning")
+        self._broadcast_join_intent(now)
+
+    def _broadcast_join_intent(self, now: float) -> None:
+        intent = JoinIntent(self.member_clock.time, self._name)
+        self._intents.handle_join(intent, now=now)
+        self._broadcasts.queue(self._broadcasts.intents, encode_serf_message(intent), now=now)
+
+    def _broadcast_leave_intent(self, now: float, finished: Callable[[], None] | None) -> None:
+        """Broadcast that we leave: under a new time first, under the same when it is repeated."""
+        record = self._members.get(self._name)
+        if record is None:
+            raise RuntimeError("the engine has not been started")
+        if record.status is MemberStatus.ALIVE:
+            intent = LeaveIntent(self.member_clock.time, self._name, False)
+            self.member_clock.increment()
+            self._intents.handle_leave(intent, None, now=now)
+        else:
+            intent = LeaveIntent(record.status_ltime, self._name, False)
+        message = encode_serf_message(intent)
+        self._broadcasts.queue(self._broadcasts.intents, message, now=now, finished=finished)
+
+    def _finish_leave(self, now: float) -> None:
+        self.state = EngineState.LEFT
+        self._swim.stop(now=now)
+        self._outbox.notices.append(LeaveFinished())
+
+    def _finish_push_pull(
+        self, operation: int, error: str | None, records: tuple[NodeRecord, ...]
+    ) -> None:
+        nodes = tuple(member_of(record) for record in records)
+        self._outbox.notices.append(PushPullFinished(operation, error, nodes))
+
+
+def member_of(record: NodeRecord) -> Member:
+    """Return a node that a push-pull shows as a member; tags that do not decode are left out."""
+    try:
+        tags = decode_tags_untrusted(record.meta)
+    except MalformedInput:
+        tags = {}
+    status = STATUS_OF_NODE.get(record.state, MemberStatus.NONE)
+    return make_member(record.name, record.address, record.port, tags, status, record.versions)

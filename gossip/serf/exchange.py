@@ -1,0 +1,141 @@
+"""Serf's part of a push-pull: clocks, status times, who has left, recent user events.
+
+memberlist repairs who is there; this repairs why they are gone and what was said meanwhile.
+Source: serf delegate.go (LocalState, MergeRemoteState).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..swim.outbox import Outbox
+from ..wire.errors import MalformedInput
+from .events import UserEvents
+from .intents import Intents
+from .lamport import EXCHANGED_TIME_MAX, LamportClock
+from .members import MemberStatus, MemberTable
+from .messages import (
+    JoinIntent,
+    LeaveIntent,
+    PushPullState,
+    UserEvent,
+    decode_serf_message_untrusted,
+    encode_serf_message,
+)
+
+
+class StateExchange:
+    """Builds our part and takes in a peer's."""
+
+    def __init__(
+        self,
+        own_name: str,
+        members: MemberTable,
+        intents: Intents,
+        events: UserEvents,
+        member_clock: LamportClock,
+        event_clock: LamportClock,
+        query_clock: LamportClock,
+        outbox: Outbox,
+    ) -> None:
+        self._own_name = own_name
+        self._members = members
+        self._intents = intents
+        self._events = events
+        self._member_clock = member_clock
+        self._event_clock = event_clock
+        self._query_clock = query_clock
+        self._outbox = outbox
+        self._prepared: tuple[bytes, PushPullState] | None = None
+
+    def local(self) -> bytes:
+        """Return our part, with its type byte."""
+        status_ltimes: Mapping[str, int] = {
+            record.name: record.status_ltime for record in self._members
+        }
+        left = tuple(record.name for record in self._members if record.status is MemberStatus.LEFT)
+        return encode_serf_message(
+            PushPullState(
+                self._member_clock.time,
+                status_ltimes,
+                left,
+                self._event_clock.time,
+                self._events.recent(),
+                self._query_clock.time,
+            )
+        )
+
+    def prepare(self, data: bytes, *, now: float) -> None:
+        """Apply what a peer says of those who left before memberlist's part calls them gone.
+
+        Go does it afterwards, so that its members show as failed for a moment.
+        """
+        state = self._decode(data, now)
+        if state is None:
+            return
+        self._prepared = (data, state)
+        for name in state.left_members:
+            record = self._members.get(name)
+            if (
+                record is not None
+                and record.status is MemberStatus.ALIVE
+                and name != self._own_name
+            ):
+                self._apply_left(state, name, now)
+
+    def merge(self, data: bytes, *, join: bool, ignore_old: bool, now: float) -> None:
+        """Take in a peer's part, after memberlist's.
+
+        Args:
+            data: The part, with its type byte.
+            join: The exchange was a join (of either side).
+            ignore_old: It was a join that we started and that asked for no old events.
+            now: Engine seconds.
+        """
+        prepared, self._prepared = self._prepared, None
+        state = (
+            prepared[1] if prepared is not None and prepared[0] is data else self._decode(data, now)
+        )
+        if state is None:
+            return
+        self._member_clock.witness(state.ltime - 1)
+        self._event_clock.witness(state.event_ltime - 1)
+        self._query_clock.witness(state.query_ltime - 1)
+        left = set(state.left_members)
+        for name in state.left_members:
+            record = self._members.get(name)
+            # Members that both sides hold as left are skipped: in Go their times creep up with
+            # each exchange.
+            if record is None or record.status is not MemberStatus.LEFT:
+                self._apply_left(state, name, now)
+        for name, ltime in state.status_ltimes.items():
+            if name not in left:
+                self._intents.handle_join(JoinIntent(ltime, name), now=now)
+        if join and ignore_old:
+            self._events.ignore_before(state.event_ltime)
+        for slot in state.events:
+            for name, payload in slot.events:
+                self._events.handle(UserEvent(slot.ltime, name, payload, False), None, now=now)
+
+    def _apply_left(self, state: PushPullState, name: str, now: float) -> None:
+        ltime = state.status_ltimes.get(name, 0) + 1
+        self._intents.handle_leave(LeaveIntent(ltime, name, False), None, now=now)
+
+    def _decode(self, data: bytes, now: float) -> PushPullState | None:
+        """Return a peer's part, None (and counted) when it must not be taken."""
+        rejections = self._outbox.rejections
+        try:
+            state = decode_serf_message_untrusted(data)
+        except MalformedInput as error:
+            rejections.record(error.reason, None, f"push-pull state: {error.detail}", now=now)
+            return None
+        if not isinstance(state, PushPullState):
+            rejections.record("not_a_push_pull_state", None, type(state).__name__, now=now)
+            return None
+        times = (state.ltime, state.event_ltime, state.query_ltime, *state.status_ltimes.values())
+        if max(times) > EXCHANGED_TIME_MAX:
+            rejections.record(
+                "lamport_time_out_of_range", None, f"push-pull state: {max(times)}", now=now
+            )
+            return None
+        return state
