@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .quoting import readable
+from .server_tags import is_server
+from .stats import gossip_section, runtime_section, serf_section
 
 if TYPE_CHECKING:
     from ..gossip.pool import JoinResult, PoolStatistics
@@ -119,7 +121,15 @@ class AgentService:
         return {
             "config": dict(self._config),
             "member": member_document(self._pool.local_member()),
-            "stats": {},
+            "stats": self._stats(),
+        }
+
+    def _stats(self) -> dict[str, dict[str, str]]:
+        statistics = self._pool.statistics()
+        return {
+            "runtime": runtime_section(),
+            "serf": serf_section(statistics),
+            "gossip": gossip_section(statistics),
         }
 
     async def health(
@@ -146,10 +156,22 @@ class AgentService:
     async def _check_role(self, role: str) -> tuple[bool, str]:
         """Check one role the agent has.
 
-        Nomad asks for the region's leader here. There are no leaders yet, so what is checked is
-        what exists: the gossip pool of a server runs, or this service would not answer.
+        Of a server Nomad asks for the region's leader. There are no leaders yet, so what is
+        checked is what exists: the gossip pool runs, or this service would not answer. Of a client
+        it asks for known servers; those are the region's servers that gossip lists as alive, on an
+        agent of both roles itself among them.
         """
+        if role == CLIENT_ROLE and not self._knows_servers():
+            return False, "no known servers"
         return True, "ok"
+
+    def _knows_servers(self) -> bool:
+        return any(
+            str(member.status) == "alive"
+            and member.tags.get("region") == self.region
+            and is_server(member.tags)
+            for member in self._pool.members()
+        )
 
 
 def member_document(member: Member) -> dict[str, Any]:
