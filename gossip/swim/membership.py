@@ -97,6 +97,9 @@ class Membership:
         self.conflicts = 0
         # One entry a name of the table at most; gone with the node.
         self._conflicts_reported: dict[str, float] = {}
+        # The latest claim to a name of the table from another address, kept while it may be granted
+        # one day: with a reclaim time, until the old node has been dead for that long.
+        self._claims: dict[str, tuple[Alive, Timer | None]] = {}
 
     # --- ourselves --------------------------------------------------------------------
 
@@ -168,6 +171,7 @@ class Membership:
         """Drop what is kept about a node that left the table."""
         self._end_suspicion(node.name)
         self._conflicts_reported.pop(node.name, None)
+        self._drop_claim(node.name)
         self._delegate.node_forgotten(node)
 
     # --- claims -----------------------------------------------------------------------
@@ -208,6 +212,8 @@ class Membership:
             is_takeover = not is_own and self._may_move(node, now)
             if not is_takeover:
                 self._report_conflict(node, record, now)
+                if not is_own:
+                    self._keep_claim(node, alive)
                 return
         if node is None:
             if len(self._table) >= self._settings.nodes_max:
@@ -290,6 +296,7 @@ class Membership:
 
     def _take_alive(self, node: Node, alive: Alive, now: float) -> None:
         self._end_suspicion(node.name)
+        self._drop_claim(node.name)
         was_gone, old_meta = node.is_gone, node.meta
         self._dissemination.broadcast(encode_message(alive), name=node.name, now=now)
         node.incarnation = alive.incarnation
@@ -311,7 +318,38 @@ class Membership:
         if node.state is NodeState.LEFT:
             return True
         reclaim = self._settings.dead_node_reclaim_time
-        return node.state is NodeState.DEAD and 0 < reclaim <= now - node.changed
+        return node.state is NodeState.DEAD and reclaim > 0 and now >= node.changed + reclaim
+
+    def _keep_claim(self, node: Node, alive: Alive) -> None:
+        """Remember a claim that the reclaim time may grant.
+
+        The claimant does not repeat itself to everybody when the time has come, so we do it for it.
+        """
+        if self._settings.dead_node_reclaim_time <= 0:
+            return
+        self._drop_claim(node.name)
+        self._claims[node.name] = (alive, None)
+        if node.state is NodeState.DEAD:
+            self._await_reclaim(node)
+
+    def _await_reclaim(self, node: Node) -> None:
+        """Look at the claim to a dead node's name again when its reclaim time is over."""
+        claim = self._claims.get(node.name)
+        if claim is None:
+            return
+        deadline = node.changed + self._settings.dead_node_reclaim_time
+        timer = self._timers.schedule(deadline, lambda now: self._grant_claim(node.name, now))
+        self._claims[node.name] = (claim[0], timer)
+
+    def _grant_claim(self, name: str, now: float) -> None:
+        claim = self._claims.pop(name, None)
+        if claim is not None:
+            self.handle_alive(claim[0], None, now=now)
+
+    def _drop_claim(self, name: str) -> None:
+        claim = self._claims.pop(name, None)
+        if claim is not None and claim[1] is not None:
+            claim[1].cancel()
 
     def _report_conflict(self, node: Node, claim: NodeRecord, now: float) -> None:
         """Keep what we have, count the claim, and tell the owner now and then.
@@ -375,6 +413,8 @@ class Membership:
         node.incarnation = incarnation
         node.state = state
         node.changed = now
+        if state is NodeState.DEAD:
+            self._await_reclaim(node)
         self._delegate.node_gone(node, now=now)
 
     def _refuses_claim(
