@@ -36,6 +36,8 @@ class FakeNetwork:
         self.transports: dict[Address, FakeTransport] = {}
         self.is_cut: Callable[[Address, Address], bool] = lambda source, destination: False
         """True loses the packets of this direction and lets dials hang, as a firewall would."""
+        self.make_streams = trio.testing.memory_stream_pair
+        """What carries a stream; trio's lockstep pair makes writers wait for readers."""
         self._next_port = FIRST_FREE_PORT
 
     def open(self, address: Address) -> FakeTransport:
@@ -142,7 +144,7 @@ class FakeTransport:
             await trio.sleep_forever()
         if peer is None:
             raise DialError(f"dial tcp {destination}: connect: connection refused")
-        near, far = trio.testing.memory_stream_pair()
+        near, far = self._network.make_streams()
         peer._streams.append(FakeStream(Address(self._address.host, 1), far))
         peer._stream_arrived.unpark()
         return FakeStream(destination, near)
