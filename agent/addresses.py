@@ -215,8 +215,10 @@ def _lookup(name: str) -> str:
 
 
 def _is_private(text: str) -> bool:
-    address = ipaddress.ip_address(text)
-    return address.is_private and not address.is_loopback and not address.is_link_local
+    # Imported here: commands use this module's texts only, and must not load the gossip layer.
+    from ..gossip.host_addresses import private_addresses
+
+    return bool(private_addresses([text]))
 
 
 class HostInterfaces:

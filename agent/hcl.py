@@ -43,25 +43,34 @@ class HclError(ValueError):
         self.line = line
 
 
-def read_hcl(text: str) -> tuple[dict[str, Any], Lines]:
-    """Return the values in `text` and the line of each key.
-
-    Raises:
-        HclError: Bad syntax, a key given twice, or a value that is not plain data.
+class HclReader:
+    """Reads texts with one parser, which takes some 12 MB: let go of the reader after the last
+    text.
     """
-    if len(text) > TEXT_SIZE_MAX:
-        raise HclError(0, f"the file is larger than {TEXT_SIZE_MAX // 1024} KiB")
-    from lark.exceptions import UnexpectedInput
 
-    lines: Lines = {}
-    try:
-        # The grammar ends every statement with a line break, the last one too.
-        (body,) = _trees(_parser().parse(text + "\n"))
-        return _body(body, (), lines), lines
-    except UnexpectedInput as error:
-        raise HclError(max(error.line, 0), _syntax_problem(text, error.line)) from None
-    except RecursionError:
-        raise HclError(0, "the file is nested too deeply") from None
+    def __init__(self) -> None:
+        self._parser: Lark | None = None
+
+    def read(self, text: str) -> tuple[dict[str, Any], Lines]:
+        """Return the values in `text` and the line of each key.
+
+        Raises:
+            HclError: Bad syntax, a key given twice, or a value that is not plain data.
+        """
+        if len(text) > TEXT_SIZE_MAX:
+            raise HclError(0, f"the file is larger than {TEXT_SIZE_MAX // 1024} KiB")
+        from lark.exceptions import UnexpectedInput
+
+        self._parser = self._parser or _build_parser()
+        lines: Lines = {}
+        try:
+            # The grammar ends every statement with a line break, the last one too.
+            (body,) = _trees(self._parser.parse(text + "\n"))
+            return _body(body, (), lines), lines
+        except UnexpectedInput as error:
+            raise HclError(max(error.line, 0), _syntax_problem(text, error.line)) from None
+        except RecursionError:
+            raise HclError(0, "the file is nested too deeply") from None
 
 
 def _syntax_problem(text: str, number: int) -> str:
@@ -243,7 +252,7 @@ _READERS: dict[str, Callable[[Any, tuple[str, ...], Lines], Any]] = {
 """What a value may be, by the grammar's rule. Everything else would have to be computed."""
 
 
-def _parser() -> Lark:
+def _build_parser() -> Lark:
     """Build python-hcl2's parser, or take it from our cache."""
     import hcl2.parser
     from hcl2.postlexer import PostLexer

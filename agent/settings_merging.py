@@ -31,7 +31,7 @@ from .durations import parse_duration
 from .secret import Secret
 from .settings import DEV_MODE, NOT_IN_FILES, AgentSettings, Duration
 from .settings_checks import check
-from .settings_sources import KeyPath, Source, list_files, read_source
+from .settings_sources import KeyPath, Source, read_sources
 
 Section = TypeVar("Section", bound=msgspec.Struct)
 
@@ -56,8 +56,7 @@ def load_settings(paths: Sequence[str], flags: Source, *, dev: bool = False) -> 
     Raises:
         SettingsError: A file cannot be read, or a value is no good.
     """
-    sources = [read_source(file) for path in paths if path for file in list_files(path)]
-    return merge_sources([*sources, flags], dev=dev)
+    return merge_sources([*read_sources(paths), flags], dev=dev)
 
 
 def merge_sources(sources: Sequence[Source], *, dev: bool = False) -> AgentSettings:

@@ -8,10 +8,12 @@ which keys there are; that is `settings_merging.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from .hcl import HclError, HclReader
 
 KeyPath = tuple[str, ...]
 """Where a value stands: `("server", "server_join", "retry_join")`."""
@@ -81,12 +83,18 @@ def list_files(path: str) -> list[str]:
     ]
 
 
-def read_source(path: str) -> Source:
-    """Read one file, HCL or JSON: it is JSON when it begins with a brace, which HCL cannot.
+def read_sources(paths: Sequence[str]) -> list[Source]:
+    """Read files and directories of files, in order. An empty path stands for nothing.
 
     Raises:
-        SettingsError: It cannot be read, or is neither.
+        SettingsError: One cannot be read, or is neither HCL nor JSON.
     """
+    reader = HclReader()  # loads what it needs with the first text
+    return [_read_file(file, reader) for path in paths if path for file in list_files(path)]
+
+
+def _read_file(path: str, reader: HclReader) -> Source:
+    """Read one file: it is JSON when it begins with a brace, which HCL cannot."""
     try:
         with open(path, "rb") as file:
             data = file.read(FILE_SIZE_MAX + 1)
@@ -103,10 +111,8 @@ def read_source(path: str) -> Source:
         ) from None
     if text.lstrip().startswith("{"):
         return Source(path, _read_json(source, text))
-    from .hcl import HclError, read_hcl
-
     try:
-        values, lines = read_hcl(text)
+        values, lines = reader.read(text)
     except HclError as error:
         problem = f"line {error.line}: {error}" if error.line else str(error)
         raise source.error((), problem) from None

@@ -25,12 +25,22 @@ def option(
     name: str, help_text: str, *, metavar: str, **more: Any
 ) -> Callable[[Declared], Declared]:
     """Declare an option with a value, as `-name` and `--name`."""
-    return click.option(f"-{name}", f"--{name}", help=help_text, metavar=metavar, **more)
+    spellings = (f"-{name}", f"--{name}")
+    return click.option(*spellings, cls=GoOption, help=help_text, metavar=metavar, **more)
 
 
 def flag(name: str, help_text: str) -> Callable[[Declared], Declared]:
     """Declare a boolean option, as `-name` and `--name`; it is None when not given."""
-    return click.option(f"-{name}", f"--{name}", help=help_text, is_flag=True, default=None)
+    spellings = (f"-{name}", f"--{name}")
+    return click.option(*spellings, cls=GoOption, help=help_text, is_flag=True, default=None)
+
+
+class GoOption(click.Option):
+    """An option that the help lists once, with one dash."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        name = self.opts[0] if self.is_flag else f"{self.opts[0]} {self.metavar}"
+        return name, self.help or ""
 
 
 class RookeryCommand(click.Command):
