@@ -1,0 +1,170 @@
+"""The node table: names, the round-robin probe list, random choice, forgetting."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from rookery.gossip.addresses import Address
+from rookery.gossip.swim.nodes import Node, NodeState, NodeTable
+from rookery.gossip.swim.versions import OUR_VERSIONS
+
+
+def make_node(name: str, state: NodeState = NodeState.ALIVE) -> Node:
+    return Node(
+        name,
+        bytes((10, 0, 0, 1)),
+        7946,
+        b"",
+        OUR_VERSIONS,
+        incarnation=1,
+        state=state,
+        changed=0.0,
+    )
+
+
+def make_table(size: int, seed: int = 1) -> NodeTable:
+    table = NodeTable(random.Random(seed))
+    for number in range(size):
+        table.add(make_node(f"n{number}"))
+    return table
+
+
+def everybody(_node: Node) -> bool:
+    return True
+
+
+def nothing() -> None:
+    """Do nothing at a wrap-around."""
+
+
+def next_name(table: NodeTable) -> str | None:
+    node = table.next_to_probe(everybody, nothing)
+    return None if node is None else node.name
+
+
+def test_states_have_the_numbers_of_a_push_pull() -> None:
+    """Alive 0, suspect 1, dead 2, left 3 on the wire."""
+    assert [int(state) for state in NodeState] == [0, 1, 2, 3]
+
+
+def test_node_knows_where_it_is_reached_and_what_it_speaks() -> None:
+    """Raw address and version bytes read as an address and a highest protocol version."""
+    node = make_node("a")
+    assert node.destination == Address("10.0.0.1", 7946)
+    assert node.protocol_max == 5
+
+
+@pytest.mark.parametrize(
+    ("state", "is_gone"),
+    [
+        (NodeState.ALIVE, False),
+        (NodeState.SUSPECT, False),
+        (NodeState.DEAD, True),
+        (NodeState.LEFT, True),
+    ],
+)
+def test_dead_and_left_are_gone(state: NodeState, is_gone: bool) -> None:
+    """A suspect is still there."""
+    assert make_node("a", state).is_gone is is_gone
+
+
+def test_each_node_is_probed_once_a_round() -> None:
+    """Round robin bounds the worst detection time to two rounds."""
+    table = make_table(10)
+    first = [next_name(table) for _ in range(10)]
+    second = [next_name(table) for _ in range(10)]
+    assert sorted(map(str, first)) == sorted(map(str, second)) == sorted(n.name for n in table)
+    assert first != second, "reshuffled after each round"
+
+
+def test_wrap_around_tells_before_it_shuffles() -> None:
+    """The end of the list is the time to forget; it is reported once a round."""
+    table = make_table(3)
+    wraps: list[int] = []
+    for number in range(9):
+        table.next_to_probe(everybody, lambda number=number: wraps.append(number))
+    assert wraps == [3, 6]
+
+
+def test_pass_that_finds_nobody_ends() -> None:
+    """One call looks at each entry at most once, also when nobody is wanted."""
+    table = make_table(5)
+    looked_at: list[str] = []
+
+    def refuse(node: Node) -> bool:
+        looked_at.append(node.name)
+        return False
+
+    assert table.next_to_probe(refuse, nothing) is None
+    assert len(looked_at) <= 5
+    assert NodeTable(random.Random(1)).next_to_probe(everybody, nothing) is None
+
+
+def test_unwanted_nodes_are_passed_over() -> None:
+    """The round goes on with the next one that is wanted."""
+    table = make_table(6)
+    names = [
+        node.name
+        for _ in range(3)
+        if (node := table.next_to_probe(lambda node: node.name in {"n1", "n3", "n5"}, nothing))
+    ]
+    assert sorted(names) == ["n1", "n3", "n5"]
+
+
+def test_new_nodes_enter_at_random_places() -> None:
+    """Nobody can predict, nor a late-comer be always last, in the first round."""
+    positions = set()
+    for seed in range(20):
+        table = make_table(10, seed)
+        positions.add([next_name(table) for _ in range(10)].index("n9"))
+    assert len(positions) > 3
+
+
+def test_forgotten_nodes_are_out_of_the_table_and_of_the_round() -> None:
+    """Forgetting returns what was dropped; names become unknown."""
+    table = make_table(6)
+    dropped = table.forget(lambda node: node.name in {"n0", "n4"})
+    assert sorted(node.name for node in dropped) == ["n0", "n4"]
+    assert len(table) == 4
+    assert table.get("n0") is None
+    assert {next_name(table) for _ in range(12)} == {"n1", "n2", "n3", "n5"}
+    assert table.forget(lambda node: node.name == "n0") == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 12, 30, 500])
+def test_random_nodes_are_distinct_and_wanted(size: int) -> None:
+    """Up to `count` different nodes, none that is not wanted."""
+    table = make_table(size)
+    for _ in range(50):
+        chosen = table.random_nodes(3, lambda node: node.name != "n0")
+        assert len(chosen) == min(3, size - 1)
+        assert len({node.name for node in chosen}) == len(chosen)
+        assert all(node.name != "n0" for node in chosen)
+
+
+def test_only_candidate_of_a_small_pool_is_always_found() -> None:
+    """Tiny tables are searched exhaustively; a few random tries would often miss."""
+    table = make_table(16)
+    for _ in range(200):
+        assert [node.name for node in table.random_nodes(3, lambda node: node.name == "n7")] == [
+            "n7"
+        ]
+
+
+def test_random_choice_is_fair() -> None:
+    """Each candidate is chosen about equally often, in small tables and in large ones."""
+    for size in (10, 100):
+        table = make_table(size)
+        counts = Counter(
+            node.name for _ in range(100 * size) for node in table.random_nodes(1, everybody)
+        )
+        assert len(counts) == size
+        assert max(counts.values()) < 2 * min(counts.values())
+
+
+def test_same_seed_gives_the_same_order() -> None:
+    """All choices come from the one random source."""
+    first, second = make_table(20, seed=7), make_table(20, seed=7)
+    assert [next_name(first) for _ in range(50)] == [next_name(second) for _ in range(50)]
