@@ -44,9 +44,7 @@ class HclError(ValueError):
 
 
 class HclReader:
-    """Reads texts with one parser, which takes some 12 MB: let go of the reader after the last
-    text.
-    """
+    """Reads texts with one parser of some 12 MB, so let go of it after the last one."""
 
     def __init__(self) -> None:
         self._parser: Lark | None = None
