@@ -1,0 +1,259 @@
+"""What the HTTP tests share: a fake agent, and a client that speaks raw bytes over memory streams.
+
+Tests ask for fixtures only (test modules cannot import each other): `service` is the fake agent the API
+is built on, `connect` opens connections to it, `exchange` is one request and its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pytest
+import trio
+import trio.testing
+
+from rookery.http.api import build_api
+from rookery.http.connection import Application, Connection
+from rookery.http.counters import Counters
+from rookery.http.settings import HttpSettings
+
+
+class JoinError(NamedTuple):
+    """As gossip's: why one address could not be joined."""
+
+    address: str
+    message: str
+
+
+class JoinResult(NamedTuple):
+    """As gossip's: what came of a join."""
+
+    joined: int
+    errors: tuple[JoinError, ...] = ()
+
+
+def make_member(name: str, **changes: Any) -> dict[str, Any]:
+    """Return one member as it appears on the wire."""
+    return {
+        "Addr": "127.0.0.1",
+        "DelegateCur": 4,
+        "DelegateMax": 5,
+        "DelegateMin": 2,
+        "Name": name,
+        "Port": 4648,
+        "ProtocolCur": 2,
+        "ProtocolMax": 5,
+        "ProtocolMin": 1,
+        "Status": "alive",
+        "Tags": {"role": "nomad", "region": "global"},
+    } | changes
+
+
+@dataclass
+class FakeService:
+    """An agent that answers what the test put in, and writes down what it was asked."""
+
+    node_name: str = "bacon-mac"
+    region: str = "global"
+    datacenter: str = "dc1"
+    has_server: bool = True
+    has_client: bool = False
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    members: list[dict[str, Any]] = field(default_factory=lambda: [make_member("bacon-mac.global")])
+    version: int = 1
+    documents_built: int = 0
+    join_result: JoinResult | Exception = JoinResult(1)
+    joined: list[list[str]] = field(default_factory=list)
+    before_join: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    document: Any = field(default_factory=lambda: {"config": {}, "member": {}, "stats": {}})
+    checks: dict[str, tuple[bool, str]] = field(default_factory=lambda: {"server": (True, "ok")})
+    health_asked: list[tuple[frozenset[str] | None, bool]] = field(default_factory=list)
+
+    def members_version(self) -> int:
+        return self.version
+
+    def members_document(self) -> dict[str, Any]:
+        self.documents_built += 1
+        return {
+            "Members": self.members,
+            "ServerDC": self.datacenter,
+            "ServerName": self.node_name,
+            "ServerRegion": self.region,
+        }
+
+    async def join(self, addresses: Sequence[str]) -> JoinResult:
+        self.joined.append(list(addresses))
+        await self.before_join()
+        if isinstance(self.join_result, Exception):
+            raise self.join_result
+        return self.join_result
+
+    def self_document(self) -> dict[str, Any]:
+        if isinstance(self.document, Exception):
+            raise self.document
+        return dict(self.document)
+
+    async def health(
+        self, roles: frozenset[str] | None, *, stale: bool
+    ) -> dict[str, tuple[bool, str]]:
+        self.health_asked.append((roles, stale))
+        await trio.lowlevel.checkpoint()
+        if roles is None:
+            return self.checks
+        return {
+            role: self.checks.get(role, (False, f"{role} not enabled"))
+            for role in ("server", "client")
+            if role in roles
+        }
+
+
+@dataclass
+class Answer:
+    """One response, taken apart by hand so that nothing of it is normalised away."""
+
+    status: int
+    reason: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    def header(self, name: str) -> str | None:
+        """Return the only value of a header, None if there is none."""
+        values = [value for found, value in self.headers if found == name.lower()]
+        assert len(values) <= 1, values
+        return values[0] if values else None
+
+
+class Client:
+    """The client's end of a connection."""
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+        self.stream = stream
+        self._received = b""
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def request(
+        self,
+        target: str,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Answer:
+        """Send a request and read its answer."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: localhost:4646"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        await self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        return await self.answer(method)
+
+    async def answer(self, method: str = "GET") -> Answer:
+        """Read one answer; the connection must not end before it is complete."""
+        while b"\r\n\r\n" not in self._received:
+            assert await self._receive(), self._received
+        head, _, self._received = self._received.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        version, status, reason = first.split(" ", 2)
+        assert version == "HTTP/1.1"
+        pairs = [line.split(":", 1) for line in lines]
+        answer = Answer(
+            int(status), reason, [(name.lower(), value.strip()) for name, value in pairs], b""
+        )
+        if int(status) >= 200 and method != "HEAD":
+            size = int(answer.header("content-length") or "0")
+            while len(self._received) < size:
+                assert await self._receive(), "body is cut short"
+            answer.body, self._received = self._received[:size], self._received[size:]
+        return answer
+
+    async def rest(self) -> bytes:
+        """Read until the server ends its half; return what came that nobody asked for."""
+        while await self._receive():
+            pass
+        rest, self._received = self._received, b""
+        return rest
+
+    async def _receive(self) -> bytes:
+        data = bytes(await self.stream.receive_some(65536))
+        self._received += data
+        return data
+
+
+Connect = Callable[..., AbstractAsyncContextManager[Client]]
+
+
+@pytest.fixture
+def service() -> FakeService:
+    """A fake agent with one member and the server role."""
+    return FakeService()
+
+
+@pytest.fixture
+def counters() -> Counters:
+    """The counters every connection of the test adds to."""
+    return Counters()
+
+
+@pytest.fixture
+def connect(service: FakeService, counters: Counters) -> Connect:
+    """Return a function that opens a connection: `async with connect() as client`.
+
+    It takes `settings` and, in place of the API over `service`, an `application`. The task of the connection
+    must have ended by the end of the block, once the client is closed; `client.connection` is it.
+    """
+
+    @asynccontextmanager
+    async def connect(
+        settings: HttpSettings | None = None, application: Application | None = None
+    ) -> AsyncIterator[Client]:
+        ours, theirs = trio.testing.memory_stream_pair()
+        connection = Connection(
+            theirs,
+            application or build_api(service),  # type: ignore[arg-type]
+            settings or HttpSettings(),
+            counters,
+            client="192.0.2.1",
+        )
+        client = Client(ours)
+        client.connection = connection  # type: ignore[attr-defined]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.run)
+            yield client
+            await ours.aclose()
+
+    return connect
+
+
+@pytest.fixture
+def exchange(connect: Connect) -> Callable[..., Awaitable[Answer]]:
+    """Return a function that sends one request on a connection of its own."""
+
+    async def exchange(*arguments: Any, **options: Any) -> Answer:
+        async with connect() as client:
+            return await client.request(*arguments, **options)
+
+    return exchange
+
+
+@pytest.fixture
+def member() -> Callable[..., dict[str, Any]]:
+    """Return a function that makes a member's document."""
+    return make_member
+
+
+@pytest.fixture
+def join_result() -> Callable[..., JoinResult]:
+    """Return a function that makes a join's result from the count and the messages of failures."""
+
+    def result(joined: int, *messages: str) -> JoinResult:
+        return JoinResult(joined, tuple(JoinError("192.0.2.9", text) for text in messages))
+
+    return result
