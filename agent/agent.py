@@ -60,6 +60,10 @@ DRAIN_SECONDS_MAX = 1.0
 """How long requests in progress may go on once the agent stops. Every answer but a join's takes
 milliseconds, and who asked us to stop is waiting."""
 
+NOMAD_VERSIONS = bytes((1, 5, 2, 2, 5, 4))
+"""Lowest, highest, current protocol of memberlist, then of Serf: those of a Nomad 1.2 server. Serf
+protocol 4 of 5 differs from the pool's own default in nothing we do; it is what members show."""
+
 
 class StartError(Exception):
     """The agent cannot start or go on, for a reason that is nobody's bug; `str()` is one line."""
@@ -219,6 +223,7 @@ class Agent:
             advertise_port=addresses.advertise_serf.port,
             tags=tags,
             profile=settings.gossip.profile,
+            overrides={"versions": NOMAD_VERSIONS},
             keyring=keyring,
             label=settings.gossip.label,
             compression=settings.gossip.compression,

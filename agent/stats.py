@@ -40,7 +40,10 @@ _SERF_KEYS = (
 """Keys of the `serf` section that the engine counts under the same name."""
 
 _RENAMED = {"swim.streams_open": "conversations_open"}
-"""Counters of the layers below the pool whose own names another layer has too."""
+"""Counters below the pool whose own names say something else at the pool's height."""
+
+_PREFIXED = {"streams": "streams_"}
+"""Layers whose counters are named after them: `accepted` alone would say nothing."""
 
 
 def runtime_section() -> Section:
@@ -75,12 +78,13 @@ def _flatten(statistics: Any, layer: str, section: Section) -> None:
     """Put a dataclass's counters into `section`, those of a mapping as `name.key`."""
     for field in dataclasses.fields(statistics):
         value = getattr(statistics, field.name)
-        name = _RENAMED.get(f"{layer}.{field.name}", field.name)
+        name = _PREFIXED.get(layer, "") + field.name
+        name = _RENAMED.get(f"{layer}.{field.name}", name)
         if dataclasses.is_dataclass(value):
             _flatten(value, field.name, section)
         elif isinstance(value, Mapping):
             section.update({f"{name}.{key}": _text(count) for key, count in value.items()})
-        elif not (layer == "engine" and field.name in _SERF_KEYS):  # those are in `serf`
+        elif not (layer == "engine" and field.name in _SERF_KEYS):  # the `serf` section has it
             section[name] = _text(value)
 
 
