@@ -412,7 +412,7 @@ def _decode_relay(data: bytes) -> Relay:
         raise MalformedInput(Reason.TRUNCATED, "relay header") from None
     if not 0 <= port <= U16_MAX:
         raise MalformedInput(Reason.BAD_FIELD, f"DestAddr: {port} is no port")
-    return Relay(address, port, zone, node, bytes(reader.take_rest()))
+    return Relay(address, port, zone, node, reader.read_rest())
 
 
 def _decode_push_pull(data: bytes) -> PushPullState:

@@ -273,47 +273,65 @@ class NeedMore(Exception):
 
 
 class ObjectReader:
-    """Reads msgpack objects off a byte stream that arrives in pieces.
+    """Reads msgpack objects and raw bytes off a byte stream that arrives in pieces.
 
     Nothing is reserved from a declared length: an object counts once it is there, and one that is
-    still incomplete after `OBJECT_SIZE_MAX` bytes is refused. The methods that read raise
-    `NeedMore`, with everything left as it was, while bytes are missing, and `MalformedInput`, after
-    which the reader is of no more use. Each byte is looked at a bounded number of times, however
-    small the pieces are.
+    still incomplete after `OBJECT_SIZE_MAX` bytes is refused. Longer byte strings are read by
+    `read_octets` and `read_raw`, whose callers say how long they may be.
+
+    The methods that read raise `NeedMore`, with everything left as it was, while bytes are missing,
+    and `MalformedInput`, after which the reader is of no more use. Each byte is looked at a bounded
+    number of times, however small the pieces are.
     """
 
-    __slots__ = ("_base", "_buffer", "_fed", "_start", "_unpacker")
+    __slots__ = ("_base", "_buffer", "_fed", "_origin", "_start", "_unpacker")
 
     def __init__(self, data: bytes = b"") -> None:
-        self._unpacker = msgpack.Unpacker(
-            raw=True,
-            strict_map_key=False,
-            max_buffer_size=2 * OBJECT_SIZE_MAX,
-            max_array_len=ARRAY_ELEMENTS_MAX,
-            max_map_len=MAP_PAIRS_MAX,
-        )
-        # Positions count from the first byte ever fed. The buffer keeps what no finished object
-        # has used, and a little more, so that cutting its front off stays rare.
+        # Positions count from the first byte ever fed. The buffer keeps what has not been read,
+        # and a little more, so that cutting its front off stays rare.
         self._buffer = bytearray(data)
         self._base = 0  # position of the buffer's first byte
-        self._fed = 0  # position up to which the unpacker has the bytes
-        self._start = 0  # position of the object to read next
+        self._start = 0  # position of what is read next
+        self._unpacker: Any = None  # only while objects are being read
+        self._origin = 0  # position at which it began
+        self._fed = 0  # position up to which it has the bytes
 
     def feed(self, data: bytes) -> None:
         """Add what arrived."""
         self._buffer += data
 
+    def peek(self) -> int:
+        """Return the next byte and leave it there."""
+        index = self._start - self._base
+        if index >= len(self._buffer):
+            raise NeedMore
+        return self._buffer[index]
+
+    def read_raw(self, size: int) -> bytes:
+        """Return the next `size` bytes. They are awaited, so `size` has been checked before."""
+        index = self._start - self._base
+        if len(self._buffer) - index < size:
+            raise NeedMore
+        raw = bytes(memoryview(self._buffer)[index : index + size])
+        self._skip(size)
+        return raw
+
+    def read_rest(self) -> bytes:
+        """Return all bytes that are there and not yet read."""
+        return self.read_raw(len(self._buffer) - (self._start - self._base))
+
     def read_object(self) -> object:
         """Return the next object."""
+        unpacker = self._open()
         while True:
             try:
-                value: object = self._unpacker.unpack()
+                value: object = unpacker.unpack()
             except msgpack.OutOfData:
                 self._supply()
             except (ValueError, TypeError) as error:
                 raise MalformedInput(Reason.BAD_MSGPACK, _text(error)) from None
             else:
-                self._advance()
+                self._advance(self._origin + unpacker.tell())
                 return value
 
     def read_struct(self, shape: Shape) -> list[Any]:
@@ -329,36 +347,63 @@ class ObjectReader:
         Raises:
             MalformedInput: Something else, or more than `elements_max` elements are declared.
         """
-        index = self._start - self._base
-        if index >= len(self._buffer):
-            raise NeedMore
-        first = self._buffer[index]
+        first = self.peek()
         if first == 0xC0:
-            self.read_object()
+            self._skip(1)
             return Container.NIL, 0
-        if 0x80 <= first <= 0x8F or first in (0xDE, 0xDF):
-            kind, read = Container.MAP, self._unpacker.read_map_header
-        elif 0x90 <= first <= 0x9F or first in (0xDC, 0xDD):
-            kind, read = Container.LIST, self._unpacker.read_array_header
+        if 0x80 <= first <= 0x8F:
+            kind, size, count = Container.MAP, 1, first & 0x0F
+        elif 0x90 <= first <= 0x9F:
+            kind, size, count = Container.LIST, 1, first & 0x0F
+        elif first in _WIDE_HEADERS:
+            kind, size = _WIDE_HEADERS[first]
+            count = self._number_at(1, size - 1)
         else:
             raise MalformedInput(Reason.BAD_FIELD, f"{first:#04x} starts no list, map or nil")
-        while True:
-            try:
-                count: int = read()
-            except msgpack.OutOfData:
-                self._supply()
-            else:
-                break
         if count > elements_max:
             raise MalformedInput(Reason.TOO_MANY, f"{count} elements, at most {elements_max}")
-        self._advance()
+        self._skip(size)
         return kind, count
 
-    def take_rest(self) -> bytearray:
-        """Return the bytes behind the last object read; the reader ends with that."""
-        rest = self._buffer[self._start - self._base :]
-        self._buffer = bytearray()
-        return rest
+    def read_octets(self, size_max: int) -> bytes | None:
+        """Return the next object if it is a byte string; None, and nothing is read, if it is not.
+
+        Raises:
+            MalformedInput: It declares more than `size_max` bytes.
+        """
+        first = self.peek()
+        if 0xA0 <= first <= 0xBF:
+            size, length = 1, first & 0x1F
+        elif first in _STRING_HEADERS:
+            size = _STRING_HEADERS[first]
+            length = self._number_at(1, size - 1)
+        else:
+            return None
+        if length > size_max:
+            raise MalformedInput(Reason.TOO_LARGE, f"{length} bytes, at most {size_max}")
+        if len(self._buffer) - (self._start - self._base) < size + length:
+            raise NeedMore
+        self._skip(size)
+        return self.read_raw(length)
+
+    def _number_at(self, offset: int, size: int) -> int:
+        index = self._start - self._base + offset
+        if len(self._buffer) < index + size:
+            raise NeedMore
+        return int.from_bytes(self._buffer[index : index + size], "big")
+
+    def _open(self) -> Any:
+        """Return the unpacker; a new one if bytes were read without it since."""
+        if self._unpacker is None:
+            self._unpacker = msgpack.Unpacker(
+                raw=True,
+                strict_map_key=False,
+                max_buffer_size=2 * OBJECT_SIZE_MAX,
+                max_array_len=ARRAY_ELEMENTS_MAX,
+                max_map_len=MAP_PAIRS_MAX,
+            )
+            self._origin = self._fed = self._start
+        return self._unpacker
 
     def _supply(self) -> None:
         """Give the unpacker more bytes of the object it is reading."""
@@ -372,10 +417,27 @@ class ObjectReader:
         self._unpacker.feed(piece)
         self._fed += len(piece)
 
-    def _advance(self) -> None:
-        """Note that an object is finished, and let go of its bytes."""
-        self._start = self._unpacker.tell()
-        used = self._start - self._base
+    def _skip(self, size: int) -> None:
+        """Note that bytes were read without the unpacker, which does not know of that."""
+        self._unpacker = None
+        self._advance(self._start + size)
+
+    def _advance(self, position: int) -> None:
+        """Note what was read, and let go of it."""
+        self._start = position
+        used = position - self._base
         if used >= _PIECE_SIZE:
             del self._buffer[:used]
-            self._base = self._start
+            self._base = position
+
+
+_WIDE_HEADERS: Final = {
+    0xDC: (Container.LIST, 3),
+    0xDD: (Container.LIST, 5),
+    0xDE: (Container.MAP, 3),
+    0xDF: (Container.MAP, 5),
+}
+"""Kind and size of the headers that do not hold their number in one byte."""
+
+_STRING_HEADERS: Final = {0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5}
+"""Size of the headers of byte strings (bin and str families), the number included."""

@@ -66,6 +66,9 @@ USER_MESSAGE_SIZE_MAX: Final = 20 * 1024 * 1024
 PUSH_PULL_NODES_MAX: Final = 65536
 """Node states in a push-pull. memberlist 0.6.0 allows 1048576; each costs us about a kilobyte."""
 
+WRAPPER_FIELDS_MAX: Final = 16
+"""Fields of a stream's compression wrapper that we read: it has two, and others are ignored."""
+
 # --- fields ---
 
 LABEL_SIZE_MAX: Final = 255

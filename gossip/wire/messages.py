@@ -240,16 +240,17 @@ def decode_message_untrusted(data: bytes) -> PacketMessage:
         raise MalformedInput(Reason.EMPTY, "no bytes")
     decode = _DECODERS.get(data[0])
     if decode is None:
-        raise _unwanted_type(data[0])
+        raise unwanted_type(data[0])
     return decode(data)
 
 
-def _unwanted_type(number: int) -> MalformedInput:
+def unwanted_type(number: int) -> MalformedInput:
+    """Return the error for a message of a type that is unknown, or may not stand where it does."""
     try:
         name = MessageType(number).name
     except ValueError:
         return MalformedInput(Reason.UNKNOWN_TYPE, f"message type {number}")
-    return MalformedInput(Reason.UNEXPECTED_TYPE, f"{name} is no message of a datagram")
+    return MalformedInput(Reason.UNEXPECTED_TYPE, f"{name} may not stand here")
 
 
 def _decode_ping(data: bytes) -> Ping:

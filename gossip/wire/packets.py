@@ -42,10 +42,10 @@ _LABEL: Final = bytes((MessageType.LABEL,))
 _COMPOUND: Final = int(MessageType.COMPOUND)
 _COMPRESS: Final = int(MessageType.COMPRESS)
 
-COMPRESSION_SIZE_MIN: Final = 160
-"""Shorter packets are sent as they are. The wrapper costs 14 bytes and each byte seen for the first
-time nine bits, so that a ping or an ack with its coordinate never gets shorter, and trying would be
-the most expensive part of sending it."""
+COMPRESSION_SIZE_MIN: Final = 100
+"""Shorter packets are sent as they are. The wrapper costs 15 bytes, and each byte seen for the
+first time nine bits, so that a ping or an accusation does not get shorter; trying would be the most
+expensive part of sending it."""
 
 
 class OpenedPacket(NamedTuple):
