@@ -14,9 +14,10 @@ from rookery.agent.settings_sources import Source
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hcl_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep the HCL parser out of the user's cache, and build it once for all tests."""
-    directory = tmp_path_factory.mktemp("cache")
+def hcl_cache(pytestconfig: pytest.Config) -> Iterator[Path]:
+    """Keep the HCL parser out of the user's cache, and build it once for all tests and runs."""
+    assert pytestconfig.cache is not None
+    directory = pytestconfig.cache.mkdir("rookery")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(directory))
         patch.setattr(hcl, "_build_parser", functools.cache(hcl._build_parser))
