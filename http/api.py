@@ -118,5 +118,5 @@ class Api:
             self._headers, unusable = configured_headers(given)
             self._headers_given = dict(given)
             if unusable:
-                _log.warning("response headers cannot be sent", names=sorted(unusable))
+                _log.warning("response_headers_unusable", names=sorted(unusable))
         return self._headers

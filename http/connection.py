@@ -125,7 +125,7 @@ class Connection:
             if refusal is not None:
                 await self._refuse(refusal)
         except _DISCONNECTED as error:
-            _log.debug("client gone", client=self._client, reason=str(error))
+            _log.debug("client_gone", client=self._client, reason=str(error))
         finally:
             await self._stream.aclose()
 
@@ -310,7 +310,7 @@ class Connection:
             else:
                 return
         except _DISCONNECTED as error:
-            _log.debug("client gone", client=self._client, reason=str(error))
+            _log.debug("client_gone", client=self._client, reason=str(error))
         request.disconnected.set()
 
     async def _send(self, response: Response, accept_encoding: bytes, *, closes: bool) -> None:
@@ -340,7 +340,7 @@ class Connection:
         """Say why, end our half, and throw away what still comes, for a moment."""
         self._counters.refusals[refusal.status] += 1
         _log.debug(
-            "request refused",
+            "request_refused",
             client=self._client,
             code=refusal.status,
             reason=str(refusal)[:_DETAIL_SIZE_MAX],

@@ -15,8 +15,8 @@ Nomad's `parseWait`, `parseBool`, `prettyPrint` in `command/agent/http.go`.
 from __future__ import annotations
 
 from ..agent.durations import parse_duration
+from ..agent.quoting import quote
 from .faults import InvalidIndex, InvalidWait
-from .quoting import quoted
 from .urls import BadEscape, unescape
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -72,7 +72,7 @@ class Parameters:
             return True
         if text in _FALSE:
             return False
-        raise ValueError(f"strconv.ParseBool: parsing {quoted(text)}: invalid syntax")
+        raise ValueError(f"strconv.ParseBool: parsing {quote(text)}: invalid syntax")
 
     def integer(self, key: str) -> int:
         """Return a signed integer, 0 for anything that is none."""

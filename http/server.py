@@ -128,7 +128,7 @@ class Server:
             task_status.started(connections)
             await self._stopped.wait()
         if connections.cancel_scope.cancelled_caught:
-            _log.warning("requests cut off", after=self._settings.drain_timeout)
+            _log.warning("requests_cut_off", after=self._settings.drain_timeout)
 
     def _drain(self, connections: trio.Nursery) -> None:
         """Let go of the connections: the idle now, the others soon."""
@@ -146,7 +146,7 @@ class Server:
                     stream = await listener.accept()
                 except OSError as error:
                     if error.errno in _CAPACITY_ERRNOS:
-                        _log.error("connection cannot be accepted", error=str(error))
+                        _log.error("connection_not_accepted", error=str(error))
                         await trio.sleep(_CAPACITY_PAUSE)
                     elif error.errno not in _UNUSABLE_ERRNOS:
                         raise
@@ -186,7 +186,7 @@ class Server:
         except Exception as error:
             # A defect of ours that one client's bytes brought out: it ends this connection alone.
             self._counters.crashes += 1
-            _log.error("connection crashed", client=client, exc_info=error)
+            _log.error("connection_crashed", client=client, exc_info=error)
         finally:
             self._connections.discard(connection)
             self._counters.connections_open -= 1
@@ -201,7 +201,7 @@ async def _turn_away(stream: trio.abc.Stream, refusal: bytes, client: str) -> No
         with trio.move_on_after(_REFUSAL_TIMEOUT):
             await stream.send_all(refusal)
     except trio.BrokenResourceError as error:
-        _log.debug("client gone", client=client, reason=str(error))
+        _log.debug("client_gone", client=client, reason=str(error))
     finally:
         await stream.aclose()
 

@@ -21,7 +21,6 @@ from typing import Any
 import h11
 import structlog
 import trio
-
 from rookery.http.encoding import encode_json
 from rookery.http.server import serve
 from rookery.http.settings import HttpSettings

@@ -1,7 +1,7 @@
 """What the HTTP tests share: a fake agent, and a client that speaks raw bytes over memory streams.
 
-Tests ask for fixtures only (test modules cannot import each other): `service` is the fake agent the API
-is built on, `connect` opens connections to it, `exchange` is one request and its answer.
+Tests ask for fixtures only (test modules cannot import each other): `service` is the fake agent
+the API is built on, `connect` opens connections to it, `exchange` is one request and its answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 import trio.testing
-
 from rookery.http.api import build_api
 from rookery.http.connection import Application, Connection
 from rookery.http.counters import Counters
@@ -65,7 +64,7 @@ class FakeService:
     members: list[dict[str, Any]] = field(default_factory=lambda: [make_member("bacon-mac.global")])
     version: int = 1
     documents_built: int = 0
-    join_result: JoinResult | Exception = JoinResult(1)
+    join_result: JoinResult | Exception = field(default_factory=lambda: JoinResult(1))
     joined: list[list[str]] = field(default_factory=list)
     before_join: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     document: Any = field(default_factory=lambda: {"config": {}, "member": {}, "stats": {}})
@@ -204,10 +203,11 @@ def counters() -> Counters:
 
 @pytest.fixture
 def connect(service: FakeService, counters: Counters) -> Connect:
-    """Return a function that opens a connection: `async with connect() as client`.
+    """Return a function that opens a connection, to be entered: its value is the client.
 
-    It takes `settings` and, in place of the API over `service`, an `application`. The task of the connection
-    must have ended by the end of the block, once the client is closed; `client.connection` is it.
+    It takes `settings` and, in place of the API over `service`, an `application`. The task of the
+    connection must have ended by the end of the block, once the client is closed;
+    `client.connection` is it.
     """
 
     @asynccontextmanager

@@ -6,7 +6,6 @@ import re
 
 import pytest
 import structlog.testing
-
 from rookery.http.api import Api
 from rookery.http.faults import CodedFault, PlainFault
 from rookery.http.request import Request

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import h11
+import pytest
 import structlog
 import trio
 import trio.testing
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
 from rookery.http.api import Api
 from rookery.http.connection import Connection
 from rookery.http.counters import Counters
@@ -28,7 +28,8 @@ LIMITS = HttpSettings(
 LONGEST = (
     LIMITS.idle_timeout + LIMITS.head_timeout + LIMITS.body_timeout + LIMITS.linger_timeout + 1.0
 )
-"""Seconds after its last byte by which a connection must have ended; a second is for the handler."""
+"""Seconds after its last byte by which a connection must have ended; a second is for the
+handler."""
 
 GOOD = [
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -134,19 +135,21 @@ def check_answers(received: bytes) -> None:
         ]
         assert len(lengths) == (status != 100)
         size = lengths[0] if lengths else 0
-        # The answer to a HEAD has a length and no body, which here can only be told by what follows.
+        # The answer to a HEAD has a length and no body, which here can only be told by what
+        # follows.
         has_body = not (rest == b"" or rest.startswith(b"HTTP/1.1 "))
         assert not has_body or len(rest) >= size
         received = rest[size:] if has_body else rest
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(conversations(), st.booleans(), st.sampled_from([0.0, 0.2, 4.0]))
 @example([GOOD[5], GOOD[1]], False, 0.0)
 @example([GOOD[4][:-2], GOOD[4][-2:]], True, 0.2)
 @example([b"".join(GOOD)], False, 0.0)
 def test_any_bytes_end_bounded(writes: list[bytes], half_closes: bool, pause: float) -> None:
-    """Whatever is sent in whatever pieces: an ordered end in bounded time, and only whole answers."""
+    """Whatever is sent, in whatever pieces: an end in bounded time, and only whole answers."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
     try:
         received = trio.run(
@@ -159,6 +162,7 @@ def test_any_bytes_end_bounded(writes: list[bytes], half_closes: bool, pause: fl
     check_answers(received)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from(GOOD[:5]), min_size=1, max_size=6), st.data())
 def test_good_requests_are_all_answered(requests: list[bytes], data: st.DataObject) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from rookery.http import faults
 from rookery.http.faults import CodedFault, Fault, Outcome, PlainFault, combined_text, outcome_of
 

@@ -26,7 +26,8 @@ async def test_anything_else_is_500_in_declared_order(service, exchange) -> None
         assert answer.status == 500
         assert answer.header("content-type") == "text/plain; charset=utf-8"
         assert answer.text == (
-            '{"client":{"ok":false,"message":"no known servers"},"server":{"ok":true,"message":"ok"}}'
+            '{"client":{"ok":false,"message":"no known servers"},'
+            '"server":{"ok":true,"message":"ok"}}'
         )
 
 

@@ -6,7 +6,6 @@ import json
 
 import pytest
 import trio
-
 from rookery.agent.service import JoinUnavailable
 
 JOIN = "/v1/agent/join"

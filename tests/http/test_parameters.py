@@ -5,9 +5,8 @@ from __future__ import annotations
 from urllib.parse import quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from rookery.http.faults import InvalidIndex, InvalidWait
 from rookery.http.parameters import Parameters
 
@@ -98,7 +97,7 @@ def test_empty_boolean_is_absent(query: str) -> None:
 )
 def test_other_booleans_are_errors_with_go_text(value: str, shown: str) -> None:
     """The error text is that of Go's strconv, with the value quoted."""
-    with pytest.raises(ValueError, match="^strconv.ParseBool") as caught:
+    with pytest.raises(ValueError, match="ParseBool") as caught:
         Parameters(f"plain={value}").boolean("plain")
     assert str(caught.value) == f"strconv.ParseBool: parsing {shown}: invalid syntax"
 
@@ -175,6 +174,7 @@ def test_wait_is_checked_before_index() -> None:
 KEYS = st.text(st.characters(codec="utf-8"), max_size=8)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(KEYS, KEYS), max_size=8))
 def test_encoded_pairs_decode_to_themselves(pairs: list[tuple[str, str]]) -> None:
     """Whatever an encoder wrote comes back: every key with its values in order."""
@@ -183,6 +183,7 @@ def test_encoded_pairs_decode_to_themselves(pairs: list[tuple[str, str]]) -> Non
         assert parameters.all(key) == [value for found, value in pairs if found == key]
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.text(st.sampled_from("awi%2f&=;+xdntepry \x00ü"), max_size=60)
     | st.text(max_size=60)

@@ -7,7 +7,6 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 import structlog.testing
-
 from rookery.http.responses import configured_headers, phrase_of, text_response
 
 SELF = "/v1/agent/self"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from rookery.http.faults import InvalidMethod
 from rookery.http.request import Request
 from rookery.http.responses import Response, empty_response

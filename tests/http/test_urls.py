@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from rookery.http.urls import BadEscape, BadTarget, clean_path, escape_path, split_target, unescape
 
 
