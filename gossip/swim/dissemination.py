@@ -75,7 +75,15 @@ class Dissemination:
         now: float,
         finished: Callable[[], None] | None = None,
     ) -> None:
-        """Queue a memberlist message about the node `name`, in place of an older one about it."""
+        """Queue a memberlist message about the node `name`, in place of an older one about it.
+
+        One that no packet can hold is dropped with a remark.
+        """
+        if len(data) > self.message_size_max + USER_MESSAGE_OVERHEAD:
+            self._outbox.remark("too_large_to_gossip", "warning", size_bytes=len(data))
+            if finished is not None:
+                finished()
+            return
         self.queue.queue(data, name=name, finished=finished)
         self.wake(now)
 

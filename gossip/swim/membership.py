@@ -34,28 +34,40 @@ from .timers import Timer, TimerHeap
 from .versions import versions_defect
 
 INCARNATION_MAX = 2**31
-"""Claims at or above this are refused and not passed on. Incarnations count refutations and tag
-changes, so nobody honest comes near; a claim just below 2**32 about a node could never be refuted,
-and Go's counter would wrap to 0."""
+"""Claims at or above this are refused and not passed on, unless they follow closely on what we
+know. Incarnations count refutations and tag changes, so nobody honest comes near; a claim just
+below 2**32 about a node could never be refuted, and Go's counter would wrap to 0."""
+
+INCARNATION_STEP_MAX = 2**16
+"""How far beyond INCARNATION_MAX a claim may be above what we know of the node. The victim of the
+highest claim that counts must be able to refute it, and to go on from there."""
 
 NODE_NAME_ACCEPTED_MAX = 512
-"""Characters of others' names. Go peers set no limit unless they validate names (then 128); a
-table of them must stay bounded."""
+"""Bytes of others' names. Go peers set no limit unless they validate names (then 128); a table of
+them must stay bounded, and a message about any of them, meta included, must fit a gossip packet."""
 
 CONFLICT_NOTICE_INTERVAL = 10.0
 """Seconds between two notices about one contested name: every push-pull and refutation repeats the
 claim."""
 
 
-def alive_defect(alive: Alive) -> tuple[str, str] | None:
+def is_believable(incarnation: int, known: int) -> bool:
+    """Return whether a claim's incarnation may be taken, `known` being the one that we hold."""
+    if incarnation < INCARNATION_MAX:
+        return True
+    # The last number is left to the refutation.
+    return incarnation - known <= INCARNATION_STEP_MAX and incarnation < 2**32 - 1
+
+
+def alive_defect(alive: Alive, known: int) -> tuple[str, str] | None:
     """Return reason and detail why an alive message must be neither taken nor passed on.
 
-    None when it is sound.
+    None when it is sound. `known` is the incarnation that we hold of the node, 0 of a new one.
     """
     if not alive.node:
         return "alive_without_name", "empty node name"
-    if len(alive.node) > NODE_NAME_ACCEPTED_MAX:
-        return "node_name_too_long", f"{len(alive.node)} characters"
+    if (size := _name_size(alive.node)) > NODE_NAME_ACCEPTED_MAX:
+        return "node_name_too_long", f"{size} bytes"
     if defect := versions_defect(alive.versions):
         return "bad_versions", f"{alive.node!r}: {defect}"
     if len(alive.address) not in ADDRESS_SIZES:
@@ -65,7 +77,7 @@ def alive_defect(alive: Alive) -> tuple[str, str] | None:
     if alive.incarnation == 0:
         # A Go peer would keep a dead entry of it; there is nothing to believe in such a claim.
         return "incarnation_zero", f"alive {alive.node!r}"
-    if alive.incarnation >= INCARNATION_MAX:
+    if not is_believable(alive.incarnation, known):
         return "incarnation_out_of_range", f"alive {alive.node!r}: {alive.incarnation}"
     return None
 
@@ -130,6 +142,8 @@ class Membership:
 
     def update_meta(self, meta: bytes, *, now: float) -> None:
         """Take a new meta of our own, under the next incarnation, and announce it."""
+        if self.is_leaving:
+            return  # who has left does not announce itself alive again
         node = self.own_node
         self._incarnation += 1
         node.incarnation = self._incarnation
@@ -192,7 +206,7 @@ class Membership:
             return
         if alive.port == 0:
             alive = replace(alive, port=self._settings.port)
-        if defect := alive_defect(alive):
+        if defect := alive_defect(alive, 0 if node is None else node.incarnation):
             self._outbox.rejections.record(*_placed(defect, source), now=now)
             return
         record = NodeRecord(
@@ -242,7 +256,7 @@ class Membership:
         node = self._table.get(suspect.node)
         if node is None or suspect.incarnation < node.incarnation:
             return
-        if self._refuses_claim("suspect", suspect, source, now):
+        if self._refuses_claim(node, "suspect", suspect, source, now):
             return
         running = self._suspicions.get(node.name)
         if running is not None:
@@ -266,7 +280,7 @@ class Membership:
         node = self._table.get(dead.node)
         if node is None or dead.incarnation < node.incarnation:
             return
-        if self._refuses_claim("dead", dead, source, now):
+        if self._refuses_claim(node, "dead", dead, source, now):
             return
         if node.name == self._settings.node_name:
             # While leaving we have said so ourselves; nothing is left to answer.
@@ -418,18 +432,22 @@ class Membership:
         self._delegate.node_gone(node, now=now)
 
     def _refuses_claim(
-        self, kind: str, claim: Suspect | Dead, source: Address | None, now: float
+        self, node: Node, kind: str, claim: Suspect | Dead, source: Address | None, now: float
     ) -> bool:
         """Whether an accusation is one that nobody honest sends; it is counted then."""
-        if claim.incarnation >= INCARNATION_MAX:
+        if not is_believable(claim.incarnation, node.incarnation):
             detail = f"{kind} {claim.node!r}: {claim.incarnation}"
             self._outbox.rejections.record("incarnation_out_of_range", source, detail, now=now)
             return True
-        if len(claim.accuser) > NODE_NAME_ACCEPTED_MAX:
-            detail = f"{kind} {claim.node!r}: accuser of {len(claim.accuser)} characters"
+        if (size := _name_size(claim.accuser)) > NODE_NAME_ACCEPTED_MAX:
+            detail = f"{kind} {claim.node!r}: accuser of {size} bytes"
             self._outbox.rejections.record("node_name_too_long", source, detail, now=now)
             return True
         return False
+
+
+def _name_size(name: str) -> int:
+    return len(name.encode("utf-8", "surrogateescape"))
 
 
 def _alive_of(node: Node) -> Alive:
