@@ -35,21 +35,17 @@ class Broadcast:
     A newer one about the same node replaces it.
     """
 
-    __slots__ = ("data", "finished", "name", "sequence", "transmits")
+    __slots__ = ("data", "finished", "key", "name", "transmits")
 
     def __init__(
         self, data: bytes, name: str | None, sequence: int, finished: Callable[[], None] | None
     ) -> None:
         self.data = data
         self.name = name
-        self.sequence = sequence
+        self.key = (-len(data), -sequence)
+        """Where it stands in its tier: the largest first, then the newest."""
         self.transmits = 0
         self.finished = finished
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """Where it stands in its tier."""
-        return (-len(self.data), -self.sequence)
 
 
 _Entry = tuple[int, int, Broadcast]
@@ -139,8 +135,7 @@ class BroadcastQueue:
     def _insert(self, broadcast: Broadcast) -> None:
         while len(self._tiers) <= broadcast.transmits:
             self._tiers.append([])
-        size, sequence = broadcast.key
-        insort(self._tiers[broadcast.transmits], (size, sequence, broadcast))
+        insort(self._tiers[broadcast.transmits], (*broadcast.key, broadcast))
         self._count += 1
 
     def _remove(self, broadcast: Broadcast) -> None:

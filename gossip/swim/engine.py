@@ -159,6 +159,8 @@ class SwimEngine:
             Ping: self._prober.handle_ping,
             IndirectPing: self._prober.handle_indirect_ping,
             Ack: self._prober.handle_ack,
+            Nack: self._prober.handle_nack,
+            User: self._handle_user,
         }
 
     # --- life -------------------------------------------------------------------------
@@ -200,7 +202,7 @@ class SwimEngine:
 
         What cannot be read is counted, the rest applies.
         """
-        rejections = self.outbox.rejections
+        rejections, handlers = self.outbox.rejections, self._handlers
         try:
             opened = self.outbox.codec.open_untrusted(data)
         except MalformedInput as error:
@@ -215,19 +217,11 @@ class SwimEngine:
             except MalformedInput as error:
                 rejections.record(error.reason, source, error.detail, now=now)
                 continue
-            self._handle(message, source, now)
+            handlers[type(message)](message, source, now=now)
         self._notice_growth(now)
 
-    def _handle(self, message: object, source: Address, now: float) -> None:
-        handler = self._handlers.get(type(message))
-        if handler is not None:
-            handler(message, source, now=now)
-        elif isinstance(message, User):
-            self.delegate.receive_user_message(message.payload, source, now=now)
-        elif isinstance(message, Nack):
-            self._prober.handle_nack(message, source)
-        else:
-            raise TypeError(f"decode_message_untrusted gave a {type(message).__name__}")
+    def _handle_user(self, message: User, source: Address, *, now: float) -> None:
+        self.delegate.receive_user_message(message.payload, source, now=now)
 
     def handle_timers(self, *, now: float) -> None:
         """Do what is due at `now`."""

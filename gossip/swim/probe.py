@@ -320,7 +320,7 @@ class Prober:
             manual.timer.cancel()
             self._outbox.notices.append(PingFinished(manual.operation, now - manual.sent))
 
-    def handle_nack(self, nack: Nack, source: Address) -> None:
+    def handle_nack(self, nack: Nack, source: Address, *, now: float) -> None:
         """Count a helper's word that it could not reach the target either.
 
         The helper at least is there.

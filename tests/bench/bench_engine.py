@@ -2,8 +2,9 @@
 
     python tests/bench/bench_engine.py
 
-Each line is one kind of packet as a peer sends it, handled by a whole Serf engine in a pool of 50 (opened, decoded, applied,
-answers sealed and drained). The ratio is to `msgpack.unpackb` of the same number of bytes: what merely parsing costs.
+Each line is one kind of packet as a peer sends it, handled by a whole Serf engine in a pool of 50
+(opened, decoded, applied, answers sealed and drained). The ratio is to `msgpack.unpackb` of the
+same number of bytes: what merely parsing costs.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def user_event(number: int) -> bytes:
 
 
 KINDS: dict[str, Callable[[int], list[bytes]]] = {
-    "ping": lambda number: [encode_message(Ping(number, "own.global", bytes((10, 0, 0, 2)), 7946, "p"))],
+    "ping": lambda number: [
+        encode_message(Ping(number, "own.global", bytes((10, 0, 0, 2)), 7946, "p"))
+    ],
     "late ack": lambda number: [encode_message(Ack(number, None))],
     "old alive x8": lambda number: [alive(number + part, 1) for part in range(8)],
     "new alive": lambda number: [alive(number, number // 50 + 2)],
@@ -85,8 +88,8 @@ def run(kind: str, keyring: Keyring | None) -> None:
     bare = time.perf_counter() - started
     sealed = "AES-256" if keyring else "plain"
     print(
-        f"{kind:>14}  {sealed:<8} {ROUNDS / elapsed:>9.0f} packets/s  {elapsed / ROUNDS * 1e6:>6.1f} us each"
-        f"  {elapsed / bare:>6.1f} x bare msgpack"
+        f"{kind:>14}  {sealed:<8} {ROUNDS / elapsed:>9.0f} packets/s"
+        f"  {elapsed / ROUNDS * 1e6:>6.1f} us each  {elapsed / bare:>6.1f} x bare msgpack"
     )
 
 
