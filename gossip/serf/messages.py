@@ -58,6 +58,7 @@ from ..wire.limits import (
     EVENT_SLOTS_MAX,
     MEMO_ENTRIES_MAX,
     MEMO_MESSAGE_SIZE_MAX,
+    STATE_FIELDS_MAX,
     STATUS_LTIMES_MAX,
     USER_STATE_SIZE_MAX,
 )
@@ -428,7 +429,7 @@ def _decode_push_pull(data: bytes) -> PushPullState:
 def _read_push_pull(reader: ObjectReader) -> PushPullState:
     """Read the state element by element; a map of fields, or an array in their order."""
     values: dict[bytes, Any] = {}
-    kind, count = reader.read_header(_STATE_FIELDS_MAX)
+    kind, count = reader.read_header(STATE_FIELDS_MAX)
     for index in range(count):
         if kind is Container.MAP:
             key = reader.read_object()
@@ -458,10 +459,6 @@ def _read_push_pull(reader: ObjectReader) -> PushPullState:
     )
 
 
-_STATE_FIELDS_MAX: Final = 64
-"""Fields of the state we read: it has six, and later versions may add some."""
-
-
 def _read_status_ltimes(reader: ObjectReader) -> dict[str, int]:
     kind, count = reader.read_header(STATUS_LTIMES_MAX)
     if kind is Container.LIST:
@@ -469,18 +466,19 @@ def _read_status_ltimes(reader: ObjectReader) -> dict[str, int]:
     return {to_text(reader.read_object()): to_u64(reader.read_object()) for _ in range(count)}
 
 
+def _read_list_header(reader: ObjectReader, elements_max: int) -> int:
+    kind, count = reader.read_header(elements_max)
+    return 2 * count if kind is Container.MAP else count  # keys and values in turn, as Go reads it
+
+
 def _read_left_members(reader: ObjectReader) -> tuple[str, ...]:
-    kind, count = reader.read_header(STATUS_LTIMES_MAX)
-    if kind is Container.MAP:
-        raise MalformedInput(Reason.BAD_FIELD, "LeftMembers: a map is not a list")
+    count = _read_list_header(reader, STATUS_LTIMES_MAX)
     return tuple(to_text(reader.read_object()) for _ in range(count))
 
 
 def _read_events(reader: ObjectReader) -> tuple[tuple[RecentEvents, ...], int]:
     """Read the event buffer: the occupied slots, and the number of all if some are empty."""
-    kind, count = reader.read_header(EVENT_SLOTS_MAX)
-    if kind is Container.MAP:
-        raise MalformedInput(Reason.BAD_FIELD, "Events: a map is not a list")
+    count = _read_list_header(reader, EVENT_SLOTS_MAX)
     events = []
     is_whole_buffer = True
     for index in range(count):

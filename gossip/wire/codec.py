@@ -12,8 +12,8 @@ None (nil on the wire, or a missing key) gives the zero value. What is accepted 
 of go-msgpack v1.1 and v2 (the wider of the generations): str8 and bin for text, byte lists as
 arrays of numbers, structs as arrays in declaration order, nil anywhere, unknown keys, bytes after
 the object. What all generations refuse is refused: negative or oversized numbers, floats for
-integers, numbers for text, keys that are no strings. Two rarities which they accept are refused:
-a map where a list belongs, and a list as a map key.
+integers, numbers for text, keys that are no strings. One rarity which they accept is refused: a
+list as a map key.
 
 Lengths: msgpack's decoder reserves memory for an array when it sees the header. `_array_max`
 therefore bounds what all array headers in the data could reserve together; strings and maps reserve
@@ -25,8 +25,9 @@ same inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from itertools import chain
 from typing import Any, Final, TypeAlias, TypeVar
 
 # msgpack ships no type information; everything that comes out of it goes through the converters.
@@ -118,8 +119,8 @@ def to_octets(value: object) -> bytes:
         return value
     if value is None:
         return b""
-    if type(value) is list:
-        return bytes(map(to_u8, value))
+    if type(value) is list or type(value) is dict:
+        return bytes(map(to_u8, _elements(value)))
     raise _bad(value, "bytes")
 
 
@@ -132,16 +133,25 @@ def to_text(value: object) -> str:
     """Read text; bytes that are not UTF-8 become lone surrogates."""
     if type(value) is bytes:
         return value.decode("utf-8", "surrogateescape")
-    return to_octets(value).decode("utf-8", "surrogateescape")
+    if value is None:
+        return ""
+    if type(value) is list:
+        return bytes(map(to_u8, value)).decode("utf-8", "surrogateescape")
+    raise _bad(value, "text")
 
 
 def to_list(value: object, convert: Convert[T]) -> tuple[T, ...]:
     """Read a list, each element through `convert`; nil gives an empty one."""
-    if type(value) is list:
-        return tuple(map(convert, value))
     if value is None:
         return ()
+    if type(value) is list or type(value) is dict:
+        return tuple(map(convert, _elements(value)))
     raise _bad(value, "a list")
+
+
+def _elements(value: list[object] | dict[object, object]) -> Iterable[object]:
+    """Return a list's elements. A map counts as keys and values in turn, as Go reads it."""
+    return value if isinstance(value, list) else chain.from_iterable(value.items())
 
 
 def to_map(value: object, convert: Convert[T]) -> dict[str, T]:

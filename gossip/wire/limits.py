@@ -114,8 +114,8 @@ STATUS_LTIMES_MAX: Final = 2 * PUSH_PULL_NODES_MAX
 EVENT_SLOTS_MAX: Final = 65536
 """Slots of the event buffer in Serf's state. Serf has 512; the size is a setting there."""
 
-EVENTS_PER_SLOT_MAX: Final = ARRAY_ELEMENTS_MAX
-"""User events of one Lamport time, bounded by the array that holds them."""
+STATE_FIELDS_MAX: Final = 64
+"""Fields of Serf's state that we read: it has six, and later versions may add some."""
 
 # --- caches ---
 
