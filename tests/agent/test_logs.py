@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -115,14 +117,10 @@ def test_json_is_written_when_asked_for(
     output = configured(is_json=True)
     structlog.get_logger("a").info("b", c=1)
     output.close()
-    assert (
-        capture.read()
-        == [
-            f'{{"@level":"info","@message":"b","@module":"a",'
-            f'"@timestamp":"{logs.time.strftime("1970-01-01T00:00:00.000000Z")}","c":1}}'
-        ]
-        or logs.time.localtime(0).tm_gmtoff
-    )
+    (line,) = capture.read()
+    record = json.loads(line)
+    assert record.pop("@timestamp").startswith(("1970-01-01T", "1969-12-31T"))
+    assert record == {"@level": "info", "@message": "b", "@module": "a", "c": 1}
 
 
 def test_lines_are_dropped_and_counted_when_nobody_reads(
@@ -131,14 +129,7 @@ def test_lines_are_dropped_and_counted_when_nobody_reads(
     """A reader that stands still holds nobody up; afterwards the log says how many are missing."""
     output = configured()
     log = structlog.get_logger("a")
-    size = os.write(capture.writing, b"x" * 4096)
-    while size < 1024 * 1024:  # fill the pipe, so that the thread's first write waits
-        os.set_blocking(capture.writing, False)
-        try:
-            size += os.write(capture.writing, b"x" * 4096)
-        except BlockingIOError:
-            break
-    os.set_blocking(capture.writing, True)
+    fill(capture.writing)  # the thread's first write waits
     for number in range(LINES_WAITING_MAX + 100):
         log.info("line", number=number)
     # One line may be in the thread's hands besides those waiting.
@@ -155,6 +146,15 @@ def test_lines_are_dropped_and_counted_when_nobody_reads(
     )
 
 
+def fill(descriptor: int) -> None:
+    """Write into a pipe until it takes no more."""
+    os.set_blocking(descriptor, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(descriptor, b"x" * 65536):
+            pass
+    os.set_blocking(descriptor, True)
+
+
 def read_all(descriptor: int) -> list[str]:
     """Read a pipe to its end, less the bytes it was filled with."""
     with os.fdopen(descriptor, encoding="utf-8") as file:
@@ -166,11 +166,7 @@ def test_closing_does_not_wait_for_a_reader_that_stands_still(
 ) -> None:
     """The process ends even if its output is stuck."""
     monkeypatch.setattr(logs, "CLOSE_SECONDS_MAX", 0.01)
-    os.set_blocking(capture.writing, False)
-    with pytest.raises(BlockingIOError):
-        while True:
-            os.write(capture.writing, b"x" * 65536)
-    os.set_blocking(capture.writing, True)
+    fill(capture.writing)
     output = LogOutput(capture.writing, level="info")
     output.log("info", "a", "b", {})
     output.close()
@@ -190,7 +186,7 @@ def test_closed_pipe_is_survived(configured: Callable[..., LogOutput], capture: 
 def test_repeated_warning_is_held_back_and_counted(
     capture: Capture, configured: Callable[..., LogOutput]
 ) -> None:
-    """Of one warning only so many lines come in a window, and the next one says what was left out."""
+    """Of one warning so many lines come in a window; the next one says what was left out."""
     now = [0.0]
     output = configured(monotonic_clock=lambda: now[0])
     log = structlog.get_logger("a")
