@@ -1,7 +1,7 @@
 """GET /v1/agent/self: the agent about itself.
 
-Only the method is checked. The document (configuration, member, statistics) is the service's; it is
-never kept, because its statistics change all the time.
+Only the method is checked. The document (configuration, member, statistics) is the service's; it
+is never kept, because its statistics change all the time.
 
 Where it comes from (public API): Nomad's `AgentSelfRequest` in `command/agent/agent_endpoint.go`.
 """

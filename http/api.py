@@ -1,10 +1,10 @@
 """The API over one agent: its table of endpoints, and what every request to it has in common.
 
-`build_api` is where a new endpoint is added. `Api` takes a request from its route to its answer: it
-calls the handler, turns what it raises into an answer (faults.py), puts the operator's headers on
-answers of `/v1` endpoints, and logs each request to one: `request complete` at debug, after
-`request failed`, which is an error only when it is ours. Clients that watch the log stream wait for
-these lines.
+`build_api` is where a new endpoint is added. `Api` takes a request from its route to its answer:
+it calls the handler, turns what it raises into an answer (faults.py), puts the operator's headers
+on answers of `/v1` endpoints, and logs each request to one: `request complete` at debug, after
+`request failed`, which is an error only when it is ours. Clients that watch the log stream wait
+for these lines.
 
 Redirects, unknown paths and the UI are no API: they carry no such headers and leave no line.
 

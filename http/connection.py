@@ -1,26 +1,27 @@
 """One client's connection: requests in, answers out, one after the other.
 
 How it works. h11 holds the protocol's state and has no I/O; this module moves bytes between it and
-a trio stream. A turn of the loop reads a head, checks it, finds who answers, reads the body (always
-to its end: what an endpoint has no use for is counted and thrown away), has it answered and writes
-the answer. Requests sent ahead stay in h11's buffer until their turn.
+a trio stream. A turn of the loop reads a head, checks it, finds who answers, reads the body
+(always to its end: what an endpoint has no use for is counted and thrown away), has it answered
+and writes the answer. Requests sent ahead stay in h11's buffer until their turn.
 
 Time. Each phase has its deadline (settings.py): waiting for a request, its head, its body, writing
-the answer. One cancel scope spans the connection and only its deadline moves, which is cheaper than
-a scope for each step; what to do when it strikes depends on the phase. Waiting costs one timer and
-no wake-up. A client that says nothing is closed without a word; one that stops in the middle is
-told 408.
+the answer. One cancel scope spans the connection and only its deadline moves, which is cheaper
+than a scope for each step; what to do when it strikes depends on the phase. Waiting costs one
+timer and no wake-up. A client that says nothing is closed without a word; one that stops in the
+middle is told 408.
 
 Refusals. What cannot be read as a request of ours (malformed, oversized, slow) gets a short text
 and the connection ends, since nobody knows where the next request would begin. Before closing we
 say that we are done and read on for a moment, lest the kernel's reset destroys the answer.
 
 Leaving. While a waiting handler works, the connection is read: what arrives is a request sent
-ahead, and an end or a break sets `Request.disconnected`. Handlers that answer at once are not worth
-that.
+ahead, and an end or a break sets `Request.disconnected`. Handlers that answer at once are not
+worth that.
 
 What it leaves out: `Upgrade`, and `Connection: keep-alive` for HTTP/1.0 (closed after one answer);
-`Expect: 100-continue` is honoured.
+`Expect: 100-continue` is honoured. A target holds printable ASCII only, as RFC 3986 has it; other
+bytes have to come escaped (Go takes them raw).
 
 Where it comes from: RFC 9112; the connection loop of h11's trio example; the refusals' texts and
 the lingering are those of Go's `net/http` server (`conn.serve`, `closeWriteAndWait`). We are
@@ -54,8 +55,8 @@ _DETAIL_SIZE_MAX = 200
 """Characters of a refusal's reason that are logged: it can quote what the client sent."""
 
 _COPY_SIZE_MAX = 64 * 1024
-"""Answers below this go out as one copy of head and body: one system call, one packet. Above it the
-copy costs more than the call."""
+"""Answers below this go out as one copy of head and body: one system call, one packet. Above it
+the copy costs more than the call."""
 
 _DISCONNECTED = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -128,6 +129,13 @@ class Connection:
             _log.debug("client_gone", client=self._client, reason=str(error))
         finally:
             await self._stream.aclose()
+
+    @property
+    def idle_until(self) -> float | None:
+        """When the wait for a request will have lasted too long; None while there is one."""
+        if self._phase is not Phase.IDLE or self._is_draining:
+            return None
+        return self._scope.deadline
 
     def begin_drain(self) -> None:
         """Take no new request: end now if idle, else after the request being worked on."""

@@ -7,8 +7,8 @@ what is no Unicode (bytes a peer sent that are no UTF-8, held as surrogates) bec
 A `Body` knows its gzip form too and computes it once, so an answer that is kept for many requests
 is compressed for the first of them only.
 
-Where it comes from (public API): the `codec` library's JsonHandle as Nomad sets it up (`Canonical`,
-pretty by `codec.JsonHandle{Indent: 4}`), and the `gziphandler` library's reading of
+Where it comes from (public API): the `codec` library's JsonHandle as Nomad sets it up
+(`Canonical`, pretty by `codec.JsonHandle{Indent: 4}`), and the `gziphandler` library's reading of
 Accept-Encoding.
 """
 
@@ -23,8 +23,8 @@ from typing import Any
 import msgspec
 
 _GZIP_LEVEL = 1
-"""For a members list, level 1 comes to the same size as the usual 6 in less than half the time, and
-the event loop waits for it."""
+"""For a members list, level 1 comes to the same size as the usual 6 in less than half the time,
+and the event loop waits for it."""
 
 _GZIP_WINDOW = 31
 """15 bits of window, and 16 to have zlib write gzip's frame."""

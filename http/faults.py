@@ -4,7 +4,8 @@ A handler raises; it never writes an error itself. An exception is one of
 
 * a `Fault` type listed in `FAULTS`, which fixes status and text;
 * a `CodedFault`, which carries both, for errors whose text holds a value;
-* anything with a plain text meant for the client (`PlainFault`): 500, unless the text *ends in* one
+* anything with a plain text meant for the client (`PlainFault`): 500, unless the text *ends in*
+one
   of the suffixes below, which then is the whole answer. Errors that crossed agents arrive with
   prefixes in front, and the suffix rule hides them;
 * anything else: a defect of ours. The client gets a bare 500, the log gets the traceback.

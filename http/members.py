@@ -1,8 +1,8 @@
 """GET /v1/agent/members: the member table.
 
 Check order: method, `wait` and `index`, then the answer. It is the API's busiest endpoint and its
-largest answer, so the encoded document is kept (plain, pretty and their gzip forms) until the table
-changes; a request that finds it unchanged costs no encoding at all.
+largest answer, so the encoded document is kept (plain, pretty and their gzip forms) until the
+table changes; a request that finds it unchanged costs no encoding at all.
 
 Where it comes from (public API): Nomad's `AgentMembersRequest` in
 `command/agent/agent_endpoint.go`.

@@ -1,8 +1,8 @@
 """Query strings, read as Go and Nomad read them.
 
-Decoding never fails as a whole: `+` is a space, a bare `key` is `key=`, and a pair that holds a `;`
-or a bad percent escape is dropped while its neighbours survive. The first value of a repeated key
-counts unless an endpoint wants them all, and an empty value is the same as an absent key for
+Decoding never fails as a whole: `+` is a space, a bare `key` is `key=`, and a pair that holds a
+`;` or a bad percent escape is dropped while its neighbours survive. The first value of a repeated
+key counts unless an endpoint wants them all, and an empty value is the same as an absent key for
 everything but `has`, which asks for presence alone (`stale`, `type`).
 
 Each reading has its own tolerance, copied because clients rely on it: a boolean that is none is an

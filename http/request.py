@@ -20,7 +20,8 @@ class Request:
         target: Path and query string as sent, for logs.
         path: The decoded path.
         query: The raw query string, without the `?`.
-        body: What was sent as body, for endpoints that read one. None: no body was announced, which
+        body: What was sent as body, for endpoints that read one. None: no body was announced,
+        which
             some errors tell from an empty one (a chunked body without chunks is `b""`).
         disconnected: Set as soon as the client is seen to have closed or broken the connection,
             while a waiting handler works. A client may close its sending half only, so the answer

@@ -102,7 +102,7 @@ def redirect_response(method: str, status: int, location: str) -> Response:
 
     Only who looks (GET, HEAD) gets a body with the link.
     """
-    headers = ((b"location", location.encode("ascii")),)
+    headers = ((b"Location", location.encode("ascii")),)
     if method not in ("GET", "HEAD"):
         return Response(status, headers=headers)
     page = f'<a href="{location.translate(_HTML_ESCAPES)}">{phrase_of(status)}</a>.\n\n'
@@ -164,7 +164,8 @@ def _head(
     closes: bool,
     second: int,
 ) -> h11.Response:
-    """Build a head. Checking headers is h11's dearest part, and heads differ by the second only."""
+    """Build a head. Checking headers is h11's dearest part, and heads differ by the second
+    only."""
     own: list[tuple[bytes, bytes]] = [(b"Vary", b"Accept-Encoding")]
     if content_type is not None:
         own.append((b"Content-Type", content_type))

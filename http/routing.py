@@ -1,9 +1,9 @@
 """From a path to who answers it.
 
-A route is exact, unless its path ends in `/`: then it has the whole subtree, the longest such route
-winning. A path that is not clean (`//`, `.`, `..`) is sent to its clean form, and the bare name of
-a subtree to the subtree, both with 301 and the query string kept. So there is one URL for each
-thing, and the handlers never see another.
+A route is exact, unless its path ends in `/`: then it has the whole subtree, the longest such
+route winning. A path that is not clean (`//`, `.`, `..`) is sent to its clean form, and the bare
+name of a subtree to the subtree, both with 301 and the query string kept. So there is one URL for
+each thing, and the handlers never see another.
 
 Where it comes from (public API): Go's `http.ServeMux`, with which Nomad routes.
 """

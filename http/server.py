@@ -1,9 +1,11 @@
 """The HTTP server: accepts connections within limits, and ends them in order.
 
-How it works. One task for each listener accepts; each connection is a task of its own. A connection
-over a limit is told so in one write and closed. When the server is cancelled it stops listening,
-lets idle connections go at once and requests in progress finish, and cuts off what is left after
-`drain_timeout`. For that the connections live in a nursery that the cancellation does not reach.
+How it works. One task for each listener accepts; each connection is a task of its own. When there
+are as many as there may be, the one idle for longest makes room for a new one; a connection that
+finds no room, or whose client has too many, is told so in one write and closed. When the server is
+cancelled it stops listening, lets idle connections go at once and requests in progress finish, and
+cuts off what is left after `drain_timeout`. For that the connections live in a nursery that the
+cancellation does not reach.
 
 Nothing here wakes up by itself: an idle server waits in accept, an idle connection in read.
 
@@ -20,6 +22,7 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -176,9 +179,26 @@ class Server:
         per_client_max = self._settings.connections_per_client_max
         if per_client_max and self._of_client[client] >= per_client_max:
             return _TOO_MANY_OF_CLIENT
-        if len(self._connections) >= self._settings.connections_max:
+        if len(self._connections) >= self._settings.connections_max and not self._make_room():
             return _TOO_MANY_OF_ALL
         return None
+
+    def _make_room(self) -> bool:
+        """Let go of the connection that has been idle for longest; return whether there was one.
+
+        Its client will open another when it has something to ask. So those who keep connections
+        they do not use cannot keep out those who would use one.
+        """
+        idle = [
+            (until, connection)
+            for connection in self._connections
+            if (until := connection.idle_until) is not None
+        ]
+        if not idle:
+            return False
+        _, longest = min(idle, key=itemgetter(0))
+        longest.begin_drain()
+        return True
 
     async def _serve_connection(self, connection: Connection, client: str) -> None:
         try:

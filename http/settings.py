@@ -23,8 +23,8 @@ class HttpSettings:
 
     head_size_max: int = 32 * 1024
     """Request line and headers together; above it, 431. A browser that visits other services on
-    localhost sends their cookies here too, so it must not be tight. Costs this much memory for each
-    connection that stops in the middle of a head."""
+    localhost sends their cookies here too, so it must not be tight. Costs this much memory for
+    each connection that stops in the middle of a head."""
 
     header_count_max: int = 100
     """Header lines of one request; above it, 431. Browsers send about 20. It bounds the work of
@@ -44,11 +44,13 @@ class HttpSettings:
     request on its way."""
 
     head_timeout: float = 10.0
-    """From a request's first byte to the end of its head; then 408. A head is one packet or two, so
-    this is generous for any network that works, and short for one who holds connections open."""
+    """From a request's first byte to the end of its head; then 408. A head is one packet or two,
+    so this is generous for any network that works, and short for one who holds connections
+    open."""
 
     body_timeout: float = 30.0
-    """From the head to the end of the body; then 408. The largest body in this time is 35 KiB/s."""
+    """From the head to the end of the body; then 408. The largest body in this time is 35
+    KiB/s."""
 
     write_timeout: float = 60.0
     """How long a client may take to accept one response; then the connection is dropped. A members
@@ -56,8 +58,9 @@ class HttpSettings:
 
     linger_timeout: float = 2.0
     """How long to keep reading, and throwing away, what a client still sends after its request was
-    refused. To close with unread data makes the kernel send a reset, which can overtake and destroy
-    the answer that says why. Go waits half a second there; across continents that is short."""
+    refused. To close with unread data makes the kernel send a reset, which can overtake and
+    destroy the answer that says why. Go waits half a second there; across continents that is
+    short."""
 
     linger_size_max: int = 256 * 1024
     """How much to throw away that way, so that refusing never costs more than serving. Go's limit
@@ -69,8 +72,9 @@ class HttpSettings:
     answer)."""
 
     connections_max: int = 512
-    """Open connections of all clients; above it, 503 and closed. Half of the usual limit of 1024
-    file descriptors, so that HTTP can never take the descriptors that gossip needs."""
+    """Open connections of all clients; a new one above it takes the place of the one idle for
+    longest, or gets 503 if all are at work. Half of the usual limit of 1024 file descriptors, so
+    that HTTP can never take the descriptors that gossip needs."""
 
     connections_per_client_max: int = 100
     """Open connections of one client address; above it, 429 and closed. 0: no limit. Nomad's

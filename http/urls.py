@@ -45,7 +45,8 @@ def split_target(target: str) -> tuple[str, str]:
     """Split a request target into the decoded path and the raw query string.
 
     Raises:
-        BadTarget: It is neither a path nor an absolute URL (`*`, `host:port`), or has a bad escape.
+        BadTarget: It is neither a path nor an absolute URL (`*`, `host:port`), or has a bad
+        escape.
     """
     path, _, query = target.partition("?")
     if not path.startswith("/"):

@@ -114,22 +114,61 @@ async def test_connections_are_served_side_by_side(running) -> None:
 
 
 async def test_total_of_connections_is_limited(running) -> None:
-    """The last one that fits is served, the next is told 503, and one that ends makes room."""
+    """With all at work the next one is told 503; one that ends makes room."""
     settings = HttpSettings(connections_max=3, connections_per_client_max=0)
     async with running(settings) as state:
-        streams = [state.listener.connect() for _ in range(4)]
-        text = await read_all(streams[3])
-        assert text.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-        assert text.endswith(
-            b"\r\n\r\nThe agent has too many open connections, please try again later\n"
+        streams = [state.listener.connect() for _ in range(3)]
+        for stream in streams:
+            await stream.send_all(WAIT)
+        await trio.testing.wait_all_tasks_blocked()
+        text = await read_all(state.listener.connect())
+        assert text == (
+            b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
+            b"Connection: close\r\n\r\n"
+            b"The agent has too many open connections, please try again later\n"
         )
         statistics = state.server.statistics()
         assert (statistics.connections_open, statistics.connections_refused) == (3, 1)
+        for stream in streams:  # what is at work was not disturbed
+            assert (await stream.receive_some()).endswith(b"\r\n\r\nwaited")
         await streams[0].aclose()
         await trio.testing.wait_all_tasks_blocked()
         stream = state.listener.connect()
         await stream.send_all(WAIT)
-        assert await stream.receive_some() != b""
+        assert (await stream.receive_some()).endswith(b"\r\n\r\nwaited")
+
+
+async def test_longest_idle_connection_makes_room(running) -> None:
+    """Who keeps a connection without using it does not keep others out."""
+    settings = HttpSettings(connections_max=3, connections_per_client_max=0)
+    async with running(settings) as state:
+        streams = [state.listener.connect() for _ in range(3)]
+        await trio.sleep(1)
+        await streams[0].send_all(WAIT)  # the first has been idle since; the third is at work
+        await streams[0].receive_some()
+        await streams[2].send_all(WAIT.replace(b"/wait", b"/wait?60"))
+        await trio.sleep(1)
+        fourth, fifth = state.listener.connect(), state.listener.connect()
+        assert await read_all(streams[1]) == b""
+        assert await read_all(streams[0]) == b""
+        for stream in (fourth, fifth):
+            await stream.send_all(WAIT)
+        for stream in (fourth, fifth, streams[2]):
+            assert (await stream.receive_some()).endswith(b"\r\n\r\nwaited")
+        statistics = state.server.statistics()
+        assert (statistics.connections_open, statistics.connections_refused) == (3, 0)
+
+
+async def test_burst_of_connections_stays_within_the_total(running) -> None:
+    """However many come at once, each newcomer lets another go first."""
+    settings = HttpSettings(connections_max=10, connections_per_client_max=0)
+    async with running(settings) as state:
+        streams = [state.listener.connect() for _ in range(500)]
+        await trio.testing.wait_all_tasks_blocked()
+        assert state.server.statistics().connections_open == 10
+        assert state.server.statistics().connections_accepted == 500
+        await streams[-1].send_all(WAIT)
+        assert (await streams[-1].receive_some()).endswith(b"\r\n\r\nwaited")
 
 
 async def test_connections_of_one_client_are_limited(running) -> None:
