@@ -102,11 +102,13 @@ class Dissemination:
         )
 
     def wake(self, now: float) -> None:
-        """See to it that a tick is coming, if there is news.
+        """See to it that a tick is coming, if there is news and anybody to tell it to.
 
         Call it when there may be some, or somebody new to tell.
         """
-        if self._timer is not None or self._phase is None or not self._has_news():
+        if self._timer is not None or self._phase is None or len(self._table) <= 1:
+            return
+        if not self._has_news():
             return
         # The next point of the grid, a little past `now` so that rounding cannot name the same
         # point twice.

@@ -189,6 +189,7 @@ class SwimEngine:
         self._schedule.stop()
         self.dissemination.stop()
         self.conversations.close_all(now=now)
+        self.timers.clear()
 
     def has_alive_peers(self) -> bool:
         """Return whether anybody but us is alive, so that a broadcast can reach somebody."""

@@ -66,7 +66,7 @@ def alive_defect(alive: Alive, known: int) -> tuple[str, str] | None:
     """
     if not alive.node:
         return "alive_without_name", "empty node name"
-    if (size := _name_size(alive.node)) > NODE_NAME_ACCEPTED_MAX:
+    if (size := name_size(alive.node)) > NODE_NAME_ACCEPTED_MAX:
         return "node_name_too_long", f"{size} bytes"
     if defect := versions_defect(alive.versions):
         return "bad_versions", f"{alive.node!r}: {defect}"
@@ -439,14 +439,15 @@ class Membership:
             detail = f"{kind} {claim.node!r}: {claim.incarnation}"
             self._outbox.rejections.record("incarnation_out_of_range", source, detail, now=now)
             return True
-        if (size := _name_size(claim.accuser)) > NODE_NAME_ACCEPTED_MAX:
+        if (size := name_size(claim.accuser)) > NODE_NAME_ACCEPTED_MAX:
             detail = f"{kind} {claim.node!r}: accuser of {size} bytes"
             self._outbox.rejections.record("node_name_too_long", source, detail, now=now)
             return True
         return False
 
 
-def _name_size(name: str) -> int:
+def name_size(name: str) -> int:
+    """Return the bytes of a name on the wire."""
     return len(name.encode("utf-8", "surrogateescape"))
 
 

@@ -121,27 +121,31 @@ class NodeTable:
     def next_to_probe(
         self, is_wanted: Callable[[Node], bool], on_wrap: Callable[[], None]
     ) -> Node | None:
-        """Return the next node of the round, None when a whole pass found nobody.
+        """Return the next node of the round, None when nobody is wanted.
+
+        Looks at the rest of the list and, after a wrap-around, at the whole of it once. Go stops
+        after as many looks as there are entries, the wrap-around counted: a pool of two loses a
+        third of its ticks to that.
 
         Args:
             is_wanted: Which nodes are probed at all.
             on_wrap: Called when the list is at its end, before it is shuffled: the time to
             `forget`.
         """
-        checked = 0
-        while checked < len(self._order):
+        has_wrapped = False
+        while True:
             if self._position >= len(self._order):
+                if has_wrapped:
+                    return None
                 on_wrap()
                 self._rng.shuffle(self._order)
                 self._position = 0
-                checked += 1
+                has_wrapped = True
                 continue
             node = self._order[self._position]
             self._position += 1
             if is_wanted(node):
                 return node
-            checked += 1
-        return None
 
     def forget(self, is_over: Callable[[Node], bool]) -> list[Node]:
         """Drop the entries that are over, and return them."""

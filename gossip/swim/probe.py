@@ -31,7 +31,7 @@ from ..wire.messages import Ack, IndirectPing, Nack, Ping, Suspect, encode_messa
 from .awareness import Awareness
 from .delegate import SwimDelegate
 from .dissemination import Dissemination
-from .membership import Membership
+from .membership import NODE_NAME_ACCEPTED_MAX, Membership, name_size
 from .nodes import Node, NodeState, NodeTable
 from .outbox import Outbox
 from .settings import SwimSettings
@@ -282,6 +282,11 @@ class Prober:
                 source,
                 f"indirect ping to {len(request.target)} address bytes",
                 now=now,
+            )
+            return
+        if (size := name_size(request.node)) > NODE_NAME_ACCEPTED_MAX:
+            self._outbox.rejections.record(
+                "node_name_too_long", source, f"indirect ping: {size} bytes", now=now
             )
             return
         if len(self._relayed) >= RELAYED_PINGS_MAX:

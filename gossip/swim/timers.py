@@ -68,6 +68,13 @@ class TimerHeap:
             timer.is_pending = False
             timer.callback(now)
 
+    def clear(self) -> None:
+        """Forget all timers; none of them fires any more."""
+        for _, _, timer in self._entries:
+            timer.is_pending = False
+        self._entries = []
+        self._cancelled = 0
+
     def note_cancelled(self) -> None:
         """Count a stale entry, and sweep when most are stale."""
         self._cancelled += 1
