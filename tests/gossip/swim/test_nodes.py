@@ -88,8 +88,16 @@ def test_wrap_around_tells_before_it_shuffles() -> None:
     assert wraps == [3, 6]
 
 
+def test_wrap_around_does_not_cost_a_turn() -> None:
+    """In a pool of two the only peer is found at every call."""
+    for seed in range(10):
+        table = make_table(2, seed)
+        for _ in range(20):
+            assert table.next_to_probe(lambda node: node.name == "n1", nothing) is not None
+
+
 def test_pass_that_finds_nobody_ends() -> None:
-    """One call looks at each entry at most once, also when nobody is wanted."""
+    """When nobody is wanted a call looks at the rest of the list and once at the whole."""
     table = make_table(5)
     looked_at: list[str] = []
 
@@ -98,7 +106,9 @@ def test_pass_that_finds_nobody_ends() -> None:
         return False
 
     assert table.next_to_probe(refuse, nothing) is None
-    assert len(looked_at) <= 5
+    assert len(looked_at) == 10
+    assert table.next_to_probe(refuse, nothing) is None
+    assert len(looked_at) == 15
     assert NodeTable(random.Random(1)).next_to_probe(everybody, nothing) is None
 
 
