@@ -268,14 +268,23 @@ class Pool:
         self._require_joinable()
         results: list[list[str | None]] = [[] for _ in addresses]
         waiting = iter(list(enumerate(addresses)))
+        is_closed = False
 
-        async def work() -> None:
-            for index, text in waiting:
-                results[index] = await self._join_text(text)
+        async def work(scope: trio.CancelScope) -> None:
+            nonlocal is_closed
+            try:
+                for index, text in waiting:
+                    results[index] = await self._join_text(text)
+            except PoolClosed:
+                # Told once and as itself, not as a group of what each worker met.
+                is_closed = True
+                scope.cancel()
 
         async with trio.open_nursery() as nursery:
             for _ in range(min(JOINS_AT_ONCE_PER_CALL_MAX, len(addresses))):
-                nursery.start_soon(work)
+                nursery.start_soon(work, nursery.cancel_scope)
+        if is_closed:
+            raise PoolClosed(JOIN_REFUSED_TEXT)
         joined = sum(outcome is None for outcomes in results for outcome in outcomes)
         if joined and not self._is_refusing_joins:
             self._require_running().announce_join(now=trio.current_time())

@@ -47,14 +47,13 @@ class LoopbackAddresses:
 
     def __init__(self) -> None:
         chance = random.SystemRandom()
-        self._prefix = f"127.{chance.randint(64, 250)}.{chance.randint(1, 250)}."
-        self._next = 1
+        self._prefix = f"127.{chance.randint(64, 250)}"
+        self._next = chance.randrange(100) * 256
 
     def take(self) -> str:
         """Return a fresh one."""
-        host = f"{self._prefix}{self._next}"
         self._next += 1
-        return host
+        return f"{self._prefix}.{self._next // 254 % 256}.{self._next % 254 + 1}"
 
 
 def free_port(host: str) -> int:
@@ -80,7 +79,7 @@ class SerfAgent:
     name: str
     address: Address
     rpc: Address
-    arguments: tuple[str, ...]
+    tags: dict[str, str]
     log_path: Path
     process: trio.Process = field(repr=False)
 
@@ -159,7 +158,7 @@ class SerfCommand:
         tags: Mapping[str, str] | None = None,
         encrypt: str | None = None,
         compression: bool = True,
-        profile: str = "local",
+        profile: str = "lan",
     ) -> AsyncIterator[SerfAgent]:
         """Yield a running agent; at the end it is killed if it has not ended itself.
 
@@ -194,7 +193,7 @@ class SerfCommand:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        agent = SerfAgent(self.program, name, address, rpc, tuple(flags), log_path, process)
+        agent = SerfAgent(self.program, name, address, rpc, dict(tags or {}), log_path, process)
         try:
             await self._wait_until_running(agent)
             yield agent
