@@ -72,8 +72,8 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used.
 
-    The core below this package must be importable without the shell: it has no use for trio, and who
-    only decodes a packet, or simulates, should not pay for it.
+    The core below this package must be importable without the shell: it has no use for trio, and
+    who only decodes a packet, or simulates, should not pay for it.
     """
     if name == "notices":
         return importlib.import_module(".notices", __name__)
