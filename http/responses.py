@@ -164,8 +164,7 @@ def _head(
     closes: bool,
     second: int,
 ) -> h11.Response:
-    """Build a head. Checking headers is h11's dearest part, and heads differ by the second
-    only."""
+    """Build a head, once a second for each kind of answer: checking headers is dear."""
     own: list[tuple[bytes, bytes]] = [(b"Vary", b"Accept-Encoding")]
     if content_type is not None:
         own.append((b"Content-Type", content_type))

@@ -699,6 +699,25 @@ async def test_draining_lets_a_begun_head_finish(connect) -> None:
         assert await client.rest() == b""
 
 
+async def test_draining_while_an_answer_is_written(service, counters) -> None:
+    """An answer already on its way promised another request; the connection ends all the same."""
+
+    class SlowStream(StalledStream):
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            await trio.sleep(3)
+
+    stream = SlowStream()
+    stream.incoming.append(GET)
+    connection = Connection(stream, Api([], service), SETTINGS, counters)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.run)
+        started = trio.current_time()
+        await trio.sleep(1)
+        connection.begin_drain()
+    assert trio.current_time() - started == 3
+    assert counters.requests == 1
+
+
 async def test_draining_before_the_first_byte_is_read(connect) -> None:
     """A connection accepted in the last moment ends before it begins."""
     async with connect() as client:
