@@ -49,6 +49,9 @@ U64_MAX: Final = 0xFFFFFFFFFFFFFFFF
 I64_MAX: Final = 0x7FFFFFFFFFFFFFFF
 I64_MIN: Final = -I64_MAX - 1
 
+_UNPACKER_SIZE_MIN: Final = 4096
+"""Bytes a stream decoder has room for at first. It grows; its own choice would be a megabyte."""
+
 _PIECE_SIZE: Final = 16384
 """Bytes given to the stream decoder at a time, so that it never holds much more than one object."""
 
@@ -408,6 +411,7 @@ class ObjectReader:
             self._unpacker = msgpack.Unpacker(
                 raw=True,
                 strict_map_key=False,
+                read_size=_UNPACKER_SIZE_MIN,
                 max_buffer_size=2 * OBJECT_SIZE_MAX,
                 max_array_len=ARRAY_ELEMENTS_MAX,
                 max_map_len=MAP_PAIRS_MAX,

@@ -343,7 +343,7 @@ def _encode_indirect_ping(message: IndirectPing) -> bytes:
         "SeqNo": message.sequence_number,
     }
     _add_source(fields, message)
-    fields["Target"] = message.target
+    fields["Target"] = message.target or None
     return b"\x01" + pack(fields)
 
 

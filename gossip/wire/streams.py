@@ -296,7 +296,10 @@ class StreamReader:
     def _read_wrapper_key(self) -> _Step:
         if not self._fields_left:
             return self._expand
-        key = self._source.read_object()
+        try:
+            key = self._source.read_object()
+        except MalformedInput as error:
+            raise _with_reply(error) from None
         if key is not None and type(key) is not bytes:
             raise _with_reply(MalformedInput(Reason.BAD_FIELD, "a field name is no text"))
         return lambda: self._read_wrapper_value(key or b"")
