@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .addresses import Address
+from .serf.key_outcome import KeyOutcome
 from .serf.members import Member
 
 
@@ -90,6 +91,63 @@ class QueryReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryAcked:
+    """A member has got a query of ours."""
+
+    ltime: int
+    id: int
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswered:
+    """A member answered a query of ours."""
+
+    ltime: int
+    id: int
+    sender: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QueryFinished:
+    """The deadline of a query of ours has come; the numbers of members that acked and answered."""
+
+    ltime: int
+    id: int
+    acks: int
+    responses: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForceLeaveFinished:
+    """A force-leave was broadcast, or `error` says why not."""
+
+    operation: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOperationFinished:
+    """A key operation is over; what each member said is in `outcome`."""
+
+    operation: int
+    outcome: KeyOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class NameConflictLost:
+    """The pool knows our name by another address: we should shut down.
+
+    `matching` of `votes` members voted for us.
+    """
+
+    name: str
+    matching: int
+    votes: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeyringChanged:
     """A key query of the pool changed our keyring; the owner should write it to its file."""
 
@@ -146,6 +204,12 @@ Notice = (
     | NameConflict
     | UserEventReceived
     | QueryReceived
+    | QueryAcked
+    | QueryAnswered
+    | QueryFinished
+    | ForceLeaveFinished
+    | KeyOperationFinished
+    | NameConflictLost
     | KeyringChanged
     | PushPullFinished
     | PingFinished

@@ -15,23 +15,45 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ..addresses import Address
+from ..addresses import Address, address_of
 from ..effects import Packet, StreamAction
-from ..notices import LeaveFinished, Notice, PushPullFinished
+from ..evidence import Evidence, EvidenceKind, EvidenceLog
+from ..notices import (
+    KeyOperationFinished,
+    LeaveFinished,
+    Notice,
+    PushPullFinished,
+    QueryAcked,
+    QueryAnswered,
+    QueryFinished,
+)
 from ..swim.conversations import Purpose
 from ..swim.delegate import SwimDelegate
 from ..swim.engine import SwimEngine, SwimStatistics
 from ..swim.nodes import Node, NodeState
 from ..wire.errors import MalformedInput
 from ..wire.messages import NodeState as NodeRecord
+from .asking import Asking, Question
 from .broadcasts import SerfBroadcasts
-from .events import UserEvents
+from .conflict import ConflictVote
+from .coordinates import (
+    Coordinate,
+    CoordinateClient,
+    decode_coordinate_untrusted,
+    distance,
+    encode_coordinate,
+)
+from .events import USER_EVENT_SIZE_MAX, UserEvents
 from .exchange import StateExchange
+from .force_leave import ForceLeave
+from .healing import Healing, Target, is_worth_finding
 from .intents import Intents
 from .internal_queries import InternalQueries
+from .key_outcome import KeyOutcome
+from .keys import KeyManager
 from .lamport import LamportClock
 from .leaving import GracefulLeave
-from .members import Member, MemberStatus, MemberTable, make_member
+from .members import Member, MemberRecord, MemberStatus, MemberTable, make_member
 from .messages import (
     JoinIntent,
     LeaveIntent,
@@ -43,6 +65,7 @@ from .messages import (
     encode_serf_message,
 )
 from .queries import Queries
+from .reaper import Reaper
 from .settings import SerfSettings
 from .tags import decode_tags_untrusted, encode_tags
 
@@ -53,6 +76,10 @@ STATUS_OF_NODE: Mapping[int, MemberStatus] = {
     NodeState.LEFT: MemberStatus.LEFT,
 }
 """How a node that only a push-pull shows reads as a member."""
+
+
+class EventRefused(ValueError):
+    """A user event cannot be sent because of its size. Nothing was sent."""
 
 
 class EngineState(Enum):
@@ -78,6 +105,10 @@ class SerfStatistics:
     event_queue: int
     query_queue: int
     early_intents: int
+    open_queries: int
+    reconnects_tried: int
+    lost_members: int
+    coordinate_resets: int
     encrypted: bool
     swim: SwimStatistics
 
@@ -116,8 +147,15 @@ class SerfEngine(SwimDelegate):
             self._swim.dissemination,
             outbox,
         )
+        self._evidence = EvidenceLog()
         self._intents = Intents(
-            self._name, self._members, self.member_clock, outbox, self._refute_leave
+            self._name,
+            self._members,
+            self.member_clock,
+            outbox,
+            self._refute_leave,
+            self._evidence,
+            self._member_changed,
         )
         self._events = UserEvents(self.event_clock, outbox)
         internal = InternalQueries(self._name, self._members, settings.swim.keyring, outbox)
@@ -142,11 +180,70 @@ class SerfEngine(SwimDelegate):
             self._finish_leave,
         )
 
+        self._asking = Asking(
+            self._name,
+            settings.swim.address,
+            settings.swim.port,
+            settings.swim.gossip_interval,
+            self.query_clock,
+            self._swim.timers,
+            outbox,
+            rng,
+            self._swim.live_nodes,
+            self._take_own_query,
+        )
+        self._keys = KeyManager(self._asking, self._swim.live_nodes)
+        self._vote = ConflictVote(
+            self._name, settings.swim.address, settings.swim.port, self._asking, outbox
+        )
+        self._force_leave = ForceLeave(
+            self._members,
+            self.member_clock,
+            self._swim.timers,
+            outbox,
+            self._swim.has_alive_peers,
+            lambda intent, now: self._apply_force_leave(intent, now),
+            self._broadcast_intent,
+        )
+        self._reaper = Reaper(
+            self._members,
+            self._swim.timers,
+            settings.reconnect_timeout,
+            settings.tombstone_timeout,
+            self._reap,
+        )
+        self._healing = Healing(
+            self._name,
+            address_of(settings.swim.address, settings.swim.port),
+            self._members,
+            self._swim.timers,
+            outbox,
+            rng,
+            settings.reconnect_interval,
+            self._heal_by_joining,
+            self._heal_by_looking,
+        )
+        self._healing_operations: dict[int, Target | None] = {}
+        self._coordinates = CoordinateClient(rng)
+        self._coordinates_of: dict[str, Coordinate] = {}
+
     # --- life -------------------------------------------------------------------------
 
     def start(self, *, now: float) -> None:
-        """Enter ourselves and begin; alone, that sets no timer."""
+        """Enter ourselves and begin; alone and with nobody to look for, that sets no timer."""
         self._swim.start(self._meta, now=now)
+        remembered = self.settings.remembered
+        if remembered is None:
+            return
+        self.member_clock.witness(remembered.clock)
+        self.event_clock.witness(remembered.event_clock)
+        self.query_clock.witness(remembered.query_clock)
+        self._events.ignore_before(remembered.event_clock + 1)
+        self._queries.ignore_before(remembered.query_clock + 1)
+        for name, address in remembered.members.items():
+            self._healing.remember_lost(name, address, now=now)
+        if remembered.members:
+            self._healing.start_at_once(now)
 
     def join(self, address: Address, *, ignore_old: bool = True, now: float) -> int:
         """Exchange tables with an address, to become one pool; PushPullFinished tells the end.
@@ -160,6 +257,7 @@ class SerfEngine(SwimDelegate):
             The operation's number.
         """
         self._ignore_old_events = ignore_old
+        self._healing.remember_seed(address)
         return self._swim.push_pull(Purpose.JOIN, address, now=now)
 
     def look(self, address: Address, *, now: float) -> int:
@@ -192,6 +290,89 @@ class SerfEngine(SwimDelegate):
         """
         self._queries.respond(ltime, query_id, payload, now=now)
 
+    def user_event(self, name: str, payload: bytes, *, coalesce: bool, now: float) -> int:
+        """Send a user event to everybody, ourselves included.
+
+        Args:
+            name: Of the event; receivers may coalesce by it.
+            payload: Up to `user_event_size_limit` bytes together with the name.
+            coalesce: Receivers may drop it for a newer one of the name.
+            now: Engine seconds.
+
+        Returns:
+            Its Lamport time.
+
+        Raises:
+            EventRefused: It is too large.
+        """
+        limit = self.settings.user_event_size_limit
+        size = len(name.encode("utf-8", "surrogateescape")) + len(payload)
+        if size > limit:
+            raise EventRefused(
+                f"user event exceeds configured limit of {limit} bytes before encoding:"
+                f" it has {size}"
+            )
+        event = UserEvent(self.event_clock.time, name, payload or None, coalesce)
+        encoded = encode_serf_message(event)
+        for most, kind in ((limit, "configured"), (USER_EVENT_SIZE_MAX, "sane")):
+            if len(encoded) > most:
+                raise EventRefused(
+                    f"user event exceeds {kind} limit of {most} bytes after encoding:"
+                    f" it has {len(encoded)}"
+                )
+        self.event_clock.increment()
+        self._events.handle(event, None, now=now)
+        self._broadcasts.queue(self._broadcasts.events, encoded, now=now)
+        return event.ltime
+
+    def query(self, question: Question, *, now: float) -> tuple[int, int]:
+        """Ask the pool; QueryAcked, QueryAnswered and QueryFinished carry what comes back.
+
+        Returns:
+            Lamport time and id, which those notices carry.
+
+        Raises:
+            QueryRefused: It is too large, or too many are open.
+        """
+        # The notices name the query by its time and id, which are known only once it is asked;
+        # nothing can come back before that.
+        notices = self._outbox.notices
+        key = (0, 0)
+        pending = self._asking.ask(
+            question,
+            now=now,
+            on_ack=lambda sender: notices.append(QueryAcked(*key, sender)),
+            on_response=lambda sender, payload: notices.append(
+                QueryAnswered(*key, sender, payload)
+            ),
+            on_finished=lambda over, _now: notices.append(
+                QueryFinished(*key, len(over.acks), len(over.responses))
+            ),
+        )
+        key = (pending.ltime, pending.id)
+        return key
+
+    def change_keys(self, operation: str, key: bytes = b"", *, now: float) -> int:
+        """Install, use, remove or list keys on every member; KeyOperationFinished tells the end.
+
+        Raises:
+            ValueError: No such operation, or a key of a wrong size.
+            QueryRefused: Too many queries are open.
+        """
+        number = self._swim.next_operation()
+
+        def finish(outcome: KeyOutcome) -> None:
+            self._outbox.notices.append(KeyOperationFinished(number, outcome))
+
+        self._keys.start(operation, key, finish, now=now)
+        return number
+
+    def force_leave(self, name: str, *, prune: bool = False, now: float) -> int:
+        """Tell the pool that a failed member has left; ForceLeaveFinished tells the end."""
+        number = self._swim.next_operation()
+        self._force_leave.start(number, name, prune=prune, now=now)
+        return number
+
     def leave(self, *, now: float) -> None:
         """Leave gracefully; LeaveFinished says when the shell may stop.
 
@@ -199,6 +380,7 @@ class SerfEngine(SwimDelegate):
         """
         if self.state is EngineState.ALIVE:
             self.state = EngineState.LEAVING
+            self._healing.stop()
             self._intents.is_leaving = True
             self._leave.start(now)
 
@@ -287,9 +469,31 @@ class SerfEngine(SwimDelegate):
             event_queue=len(self._broadcasts.events),
             query_queue=len(self._broadcasts.queries),
             early_intents=self._intents.early_count,
+            open_queries=len(self._asking),
+            reconnects_tried=self._healing.tries,
+            lost_members=len(self._healing.lost_members()),
+            coordinate_resets=self._coordinates.resets,
             encrypted=keyring is not None and bool(keyring.keys),
             swim=self._swim.statistics(),
         )
+
+    def evidence_of(self, name: str) -> tuple[Evidence, ...]:
+        """Return why a member has its status, oldest first; empty for a stranger."""
+        return self._evidence.of(name)
+
+    def coordinate_of(self, name: str) -> Coordinate | None:
+        """Return where a member stands; None when we have not heard."""
+        if name == self._name:
+            return self._coordinates.coordinate
+        return self._coordinates_of.get(name)
+
+    def estimated_rtt(self, one: str, other: str) -> float | None:
+        """Return the estimated round trip between two members in seconds.
+
+        None when one of the coordinates is not known.
+        """
+        here, there = self.coordinate_of(one), self.coordinate_of(other)
+        return None if here is None or there is None else distance(here, there)
 
     # --- what SWIM asks of its delegate -----------------------------------------------
 
@@ -329,7 +533,7 @@ class SerfEngine(SwimDelegate):
         elif isinstance(message, Relay):
             self._queries.handle_relay(message, source, now=now)
         elif isinstance(message, QueryResponse):
-            rejections.record("response_to_no_query", source, f"query {message.id}", now=now)
+            self._asking.handle_response(message, source, now=now)
         else:
             rejections.record("unexpected_serf_message", source, type(message).__name__, now=now)
 
@@ -386,7 +590,100 @@ class SerfEngine(SwimDelegate):
         """Take that a node is dead or left."""
         self._intents.node_gone(node, now=now)
 
+    def ack_payload(self) -> bytes | None:
+        """Give our coordinate."""
+        if not self.settings.has_coordinates:
+            return None
+        return encode_coordinate(self._coordinates.coordinate)
+
+    def ping_completed(self, node: Node, rtt: float, payload: bytes | None, *, now: float) -> None:
+        """Learn from a measured round trip and the other's coordinate."""
+        if not payload or not self.settings.has_coordinates:
+            return
+        try:
+            other = decode_coordinate_untrusted(payload)
+        except MalformedInput as error:
+            detail = f"coordinate of {node.name!r}: {error.detail}"
+            self._outbox.rejections.record(error.reason, node.destination, detail, now=now)
+            return
+        if problem := self._coordinates.update(node.name, other, rtt):
+            detail = f"{node.name!r}: {problem}"
+            self._outbox.rejections.record("bad_coordinate", node.destination, detail, now=now)
+        elif self._members.get(node.name) is not None:
+            self._coordinates_of[node.name] = other
+
+    def observe(
+        self, kind: EvidenceKind, name: str, *, by: str, incarnation: int, detail: str, now: float
+    ) -> None:
+        """Keep a record of why a member is believed to be what it is."""
+        if self._members.get(name) is not None:
+            self._evidence.add(
+                name, Evidence(now, kind, by, incarnation=incarnation, detail=detail)
+            )
+
+    def name_conflict(self, node: Node, claim: NodeRecord, *, now: float) -> None:
+        """Let the pool decide when it is our own name that is contested."""
+        is_ours = node.name == self._name
+        if is_ours and self.settings.resolves_conflicts and self.state is EngineState.ALIVE:
+            self._vote.start(now=now)
+
     # --- inside -----------------------------------------------------------------------
+
+    def _member_changed(self, record: MemberRecord, now: float) -> None:
+        """Follow up on a member's new status."""
+        status = record.status
+        if status is MemberStatus.ALIVE:
+            self._healing.forget(record.name)
+            self._force_leave.note_alive(record.name)
+            if record.name != self._name:
+                self._healing.note_company()
+        elif status in (MemberStatus.FAILED, MemberStatus.LEFT):
+            self._reaper.watch(record)
+            self._force_leave.note_gone(record, now)
+            if status is MemberStatus.LEFT:
+                self._healing.forget(record.name)
+            elif self.state is EngineState.ALIVE:
+                self._healing.wake(now)
+        elif status is MemberStatus.NONE:
+            self._coordinates.forget(record.name)
+            self._coordinates_of.pop(record.name, None)
+
+    def _reap(self, record: MemberRecord, now: float) -> None:
+        """Erase a member that was gone for long enough; look for it on if it had failed."""
+        if is_worth_finding(record):
+            self._healing.remember_lost(record.name, record.destination, now=now)
+        self._intents.erase(record, now=now)
+
+    def _heal_by_joining(self, target: Target, now: float) -> None:
+        record = self._members.get(target.name)
+        if record is not None:
+            self._evidence.add(record.name, Evidence(now, EvidenceKind.RECONNECT, self._name))
+        operation = self._swim.push_pull(Purpose.JOIN, target.address, now=now)
+        self._healing_operations[operation] = None
+
+    def _heal_by_looking(self, target: Target, now: float) -> None:
+        operation = self._swim.push_pull(Purpose.LOOK, target.address, now=now)
+        self._healing_operations[operation] = target
+
+    def _apply_force_leave(self, intent: LeaveIntent, now: float) -> None:
+        record = self._members.get(intent.node)
+        if record is not None:
+            self._evidence.add(
+                record.name,
+                Evidence(now, EvidenceKind.FORCE_LEAVE, self._name, ltime=intent.ltime),
+            )
+        self._intents.handle_leave(intent, None, now=now)
+
+    def _broadcast_intent(
+        self, intent: LeaveIntent | JoinIntent, now: float, finished: Callable[[], None] | None
+    ) -> None:
+        message = encode_serf_message(intent)
+        self._broadcasts.queue(self._broadcasts.intents, message, now=now, finished=finished)
+
+    def _take_own_query(self, query: Query, encoded: bytes, now: float) -> None:
+        """Handle a query of ours as everybody does, and send it round."""
+        if self._queries.handle(query, None, now=now):
+            self._broadcasts.queue(self._broadcasts.queries, encoded, now=now)
 
     def _refute_leave(self, now: float) -> None:
         """Somebody says that we leave, and we do not."""
@@ -396,7 +693,7 @@ class SerfEngine(SwimDelegate):
     def _broadcast_join_intent(self, now: float) -> None:
         intent = JoinIntent(self.member_clock.time, self._name)
         self._intents.handle_join(intent, now=now)
-        self._broadcasts.queue(self._broadcasts.intents, encode_serf_message(intent), now=now)
+        self._broadcast_intent(intent, now, None)
 
     def _broadcast_leave_intent(self, now: float, finished: Callable[[], None] | None) -> None:
         """Broadcast that we leave: under a new time first, under the same when it is repeated."""
@@ -409,8 +706,7 @@ class SerfEngine(SwimDelegate):
             self._intents.handle_leave(intent, None, now=now)
         else:
             intent = LeaveIntent(record.status_ltime, self._name, False)
-        message = encode_serf_message(intent)
-        self._broadcasts.queue(self._broadcasts.intents, message, now=now, finished=finished)
+        self._broadcast_intent(intent, now, finished)
 
     def _finish_leave(self, now: float) -> None:
         self.state = EngineState.LEFT
@@ -418,9 +714,14 @@ class SerfEngine(SwimDelegate):
         self._outbox.notices.append(LeaveFinished())
 
     def _finish_push_pull(
-        self, operation: int, error: str | None, records: tuple[NodeRecord, ...]
+        self, operation: int, error: str | None, records: tuple[NodeRecord, ...], now: float
     ) -> None:
         nodes = tuple(member_of(record) for record in records)
+        if operation in self._healing_operations:
+            target = self._healing_operations.pop(operation)
+            if target is not None and error is None:
+                self._healing.handle_look(target, nodes, now=now)
+            return
         self._outbox.notices.append(PushPullFinished(operation, error, nodes))
 
 

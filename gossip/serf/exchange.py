@@ -110,7 +110,7 @@ class StateExchange:
                 self._apply_left(state, name, now)
         for name, ltime in state.status_ltimes.items():
             if name not in left:
-                self._intents.handle_join(JoinIntent(ltime, name), now=now)
+                self._intents.handle_join(JoinIntent(ltime, name), now=now, is_told=False)
         if join and ignore_old:
             self._events.ignore_before(state.event_ltime)
         for slot in state.events:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..addresses import Address
+from ..evidence import Evidence, EvidenceKind, EvidenceLog
 from ..notices import MemberFailed, MemberJoined, MemberLeft, MemberReaped, MemberUpdated
 from ..swim.nodes import Node
 from ..swim.outbox import Outbox
@@ -57,6 +58,8 @@ class Intents:
         clock: LamportClock,
         outbox: Outbox,
         refute_leave: Callable[[float], None],
+        evidence: EvidenceLog,
+        on_change: Callable[[MemberRecord, float], None],
     ) -> None:
         """Build on the engine's parts.
 
@@ -67,12 +70,16 @@ class Intents:
             outbox: Takes notices and rejections.
             refute_leave: Called when a leave intent about ourselves is to be answered by a join
             intent.
+            evidence: Takes a record of each intent that counted.
+            on_change: Called when a member has another status, or is erased (status NONE).
         """
         self._own_name = own_name
         self._members = members
         self._clock = clock
         self._outbox = outbox
         self._refute_leave = refute_leave
+        self._evidence = evidence
+        self._on_change = on_change
         self._early: dict[str, EarlyIntent] = {}
         self.is_leaving = False
 
@@ -101,6 +108,7 @@ class Intents:
             record.left_at = None
             self._members.changed(record)
         self._outbox.notices.append(MemberJoined(self._members.public(record)))
+        self._on_change(record, now)
 
     def node_updated(self, node: Node, *, now: float) -> None:
         """Take over a node's new tags."""
@@ -119,8 +127,11 @@ class Intents:
 
     # --- intents ----------------------------------------------------------------------
 
-    def handle_join(self, intent: JoinIntent, *, now: float) -> bool:
-        """Apply a join intent; return whether it was news, to be passed on."""
+    def handle_join(self, intent: JoinIntent, *, now: float, is_told: bool = True) -> bool:
+        """Apply a join intent; return whether it was news, to be passed on.
+
+        `is_told` is False for what a push-pull implies: it leaves no record.
+        """
         self._clock.witness(intent.ltime)
         record = self._members.get(intent.node)
         if record is None:
@@ -128,9 +139,12 @@ class Intents:
         if intent.ltime <= record.status_ltime:
             return False
         record.status_ltime = intent.ltime
+        if is_told:
+            self._note(EvidenceKind.JOIN_INTENT, record, intent.ltime, now)
         if (then := JOIN_INTENT.get(record.status)) is not None:
             record.status = then
             self._members.changed(record)
+            self._on_change(record, now)
         return True
 
     def handle_leave(self, intent: LeaveIntent, source: Address | None, *, now: float) -> bool:
@@ -152,20 +166,26 @@ class Intents:
             self._outbox.rejections.record("prune_of_live_member", source, intent.node, now=now)
             return False
         record.status_ltime = intent.ltime
+        kind = EvidenceKind.PRUNED if intent.prune else EvidenceKind.LEAVE_INTENT
+        self._note(kind, record, intent.ltime, now)
         if (then := LEAVE_INTENT.get(record.status)) is not None:
             if then is MemberStatus.LEFT:
                 self._leave_with(record, then, now)
             else:
                 record.status = then
                 self._members.changed(record)
+                self._on_change(record, now)
         if intent.prune:
-            self.erase(record)
+            self.erase(record, now=now)
         return True
 
-    def erase(self, record: MemberRecord) -> None:
+    def erase(self, record: MemberRecord, *, now: float) -> None:
         """Drop a member from the table and say so."""
         self._members.erase(record)
+        self._evidence.forget(record.name)
         self._outbox.notices.append(MemberReaped(self._members.public(record)))
+        record.status = MemberStatus.NONE
+        self._on_change(record, now)
 
     # --- inside -----------------------------------------------------------------------
 
@@ -175,6 +195,10 @@ class Intents:
         self._members.changed(record)
         notice = MemberLeft if status is MemberStatus.LEFT else MemberFailed
         self._outbox.notices.append(notice(self._members.public(record)))
+        self._on_change(record, now)
+
+    def _note(self, kind: EvidenceKind, record: MemberRecord, ltime: int, now: float) -> None:
+        self._evidence.add(record.name, Evidence(now, kind, ltime=ltime))
 
     def _refresh(self, record: MemberRecord, node: Node, tags: Mapping[str, str]) -> None:
         record.address = node.address

@@ -11,8 +11,8 @@ Intents, user events and queries repeat as gossip does, so decoding them is reme
 The push-pull state may have 20 MiB and comes from anyone who can connect: it is read element by
 element, each of bounded size, and never as one msgpack object.
 
-Payloads keep nil and empty apart, as the peers do. `LTime` is Lamport time. Timeouts are in
-nanoseconds here, because the wire's unit is that.
+Payloads keep nil and empty apart, as the peers do; an empty address is written as nil. `LTime` is
+Lamport time. Timeouts are in nanoseconds here, because the wire's unit is that.
 
 From: serf `serf/messages.go`, `serf/query.go` (filters, flags), `serf/internal_query.go` (keys),
 `serf/delegate.go` (`LocalState`, `MergeRemoteState`).
@@ -595,7 +595,7 @@ def _encode_query(message: Query) -> bytes:
     _check(message.timeout_ns, I64_MAX, I64_MIN)
     return b"\x04" + pack(
         {
-            "Addr": message.address,
+            "Addr": message.address or None,
             "Filters": message.filters or None,
             "Flags": message.flags,
             "ID": message.id,
@@ -631,7 +631,7 @@ def _encode_conflict_response(message: ConflictResponse) -> bytes:
         return b"\x06" + pack(None)
     _check(member.port, U16_MAX)
     fields = {
-        "Addr": member.address,
+        "Addr": member.address or None,
         "DelegateCur": member.delegate_cur,
         "DelegateMax": member.delegate_max,
         "DelegateMin": member.delegate_min,
@@ -665,7 +665,7 @@ def _encode_relay(message: Relay) -> bytes:
     if not message.inner:
         raise ValueError("a relay of an empty message")
     _check(message.port, U16_MAX)
-    destination = {"IP": message.address, "Port": message.port, "Zone": message.zone}
+    destination = {"IP": message.address or None, "Port": message.port, "Zone": message.zone}
     return b"\x09" + pack({"DestAddr": destination, "DestName": message.node}) + message.inner
 
 

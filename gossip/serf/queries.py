@@ -133,6 +133,11 @@ class Queries:
         self._answer_internal = answer_internal
         self._ring: dict[int, tuple[int, list[int]]] = {}
         self._open: dict[tuple[int, int], tuple[Query, float]] = {}
+        self._ltime_min = 0
+
+    def ignore_before(self, ltime: int) -> None:
+        """Drop queries before `ltime` from now on."""
+        self._ltime_min = max(self._ltime_min, ltime)
 
     def handle(self, query: Query, source: Address | None, *, now: float) -> bool:
         """Take a query; return whether it is to be passed on."""
@@ -141,6 +146,8 @@ class Queries:
             rejections.record(defect, source, f"query {query.name!r}", now=now)
             return False
         self._clock.witness(query.ltime)
+        if query.ltime < self._ltime_min:
+            return False
         if is_too_old(self._clock.time, query.ltime, QUERY_BUFFER_SIZE):
             rejections.record("query_too_old", source, f"{query.name!r} at {query.ltime}", now=now)
             return False

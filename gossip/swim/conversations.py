@@ -72,8 +72,9 @@ class Outgoing:
     probe: Probe | None = None
 
 
-FinishedHook = Callable[[int, str | None, tuple[NodeRecord, ...]], None]
-"""Called with operation, error and the records the peer showed when a join or look is over."""
+FinishedHook = Callable[[int, str | None, tuple[NodeRecord, ...], float], None]
+"""Called with operation, error, the records the peer showed, and the time
+when a join or look is over."""
 
 
 class Conversations:
@@ -329,7 +330,7 @@ class Conversations:
     ) -> None:
         self._close(stream)
         if outgoing.purpose in (Purpose.JOIN, Purpose.LOOK):
-            self._on_finished(outgoing.operation, error, records)
+            self._on_finished(outgoing.operation, error, records, now)
         elif error is not None and outgoing.purpose is Purpose.PERIODIC:
             self._outbox.remark(
                 "push_pull_failed", "warning", peer=str(outgoing.destination), error=error

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..addresses import Address
+from ..evidence import EvidenceKind
 from ..wire.messages import NodeState as NodeRecord
 from .nodes import Node
 
@@ -73,6 +74,11 @@ class SwimDelegate:
 
     def node_forgotten(self, node: Node) -> None:
         """Hear of a node that was dropped from the table."""
+
+    def observe(
+        self, kind: EvidenceKind, name: str, *, by: str, incarnation: int, detail: str, now: float
+    ) -> None:
+        """Hear why the belief about a node changes, for the history of it."""
 
     def name_conflict(self, node: Node, claim: NodeRecord, *, now: float) -> None:
         """Hear of a second node that claims the name of `node`, which may be our own."""

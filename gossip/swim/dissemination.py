@@ -122,6 +122,7 @@ class Dissemination:
             self._settings.packet_budget
             - len(message)
             - COMPOUND_HEADER_SIZE
+            - COMPOUND_PART_OVERHEAD  # of the message itself, which Go forgets here
             - self._outbox.codec.overhead
         )
         news = self.take(budget)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ..addresses import Address
 from ..effects import Packet, StreamAction
@@ -37,7 +38,7 @@ from ..wire.messages import NodeState as NodeRecord
 from ..wire.packets import PacketCodec
 from ..wire.streams import StreamCodec
 from .awareness import Awareness
-from .conversations import Conversations, Purpose
+from .conversations import Conversations, FinishedHook, Purpose
 from .delegate import SwimDelegate
 from .dissemination import Dissemination
 from .membership import Membership
@@ -94,7 +95,7 @@ class SwimEngine:
         """
         self.settings = settings
         self.delegate = delegate if delegate is not None else SwimDelegate()
-        sealing = {
+        sealing: dict[str, Any] = {
             "label": settings.label.encode(),
             "keyring": settings.keyring,
             "compression": settings.compression,
@@ -148,9 +149,7 @@ class SwimEngine:
         self._operation = 0
         self._messages_received = 0
         self._table_size = 0
-        self.push_pull_finished: (
-            Callable[[int, str | None, tuple[NodeRecord, ...]], None] | None
-        ) = None
+        self.push_pull_finished: FinishedHook | None = None
         """Set by the layer above: hears of each finished join or look."""
         self._handlers: dict[type, Callable[..., None]] = {
             Alive: self.membership.handle_alive,
@@ -190,6 +189,10 @@ class SwimEngine:
         self.dissemination.stop()
         self.conversations.close_all(now=now)
         self.timers.clear()
+
+    def live_nodes(self) -> int:
+        """Return how many nodes are not gone, ourselves included."""
+        return sum(not node.is_gone for node in self.table)
 
     def has_alive_peers(self) -> bool:
         """Return whether anybody but us is alive, so that a broadcast can reach somebody."""
@@ -251,14 +254,19 @@ class SwimEngine:
 
     def push_pull(self, purpose: Purpose, destination: Address, *, now: float) -> int:
         """Start a join or a look; `push_pull_finished` hears the end under the number returned."""
-        self._operation += 1
-        self.conversations.push_pull(purpose, destination, now=now, operation=self._operation)
-        return self._operation
+        operation = self.next_operation()
+        self.conversations.push_pull(purpose, destination, now=now, operation=operation)
+        return operation
 
     def ping(self, node: str, destination: Address, *, now: float) -> int:
         """Ping once; PingFinished tells the end under the number returned."""
+        operation = self.next_operation()
+        self._prober.ping(operation, node, destination, now=now)
+        return operation
+
+    def next_operation(self) -> int:
+        """Return a number for something the owner waits for; never the same twice."""
         self._operation += 1
-        self._prober.ping(self._operation, node, destination, now=now)
         return self._operation
 
     # --- out --------------------------------------------------------------------------
@@ -321,10 +329,10 @@ class SwimEngine:
         self.conversations.push_pull(Purpose.PERIODIC, node.destination, now=now)
 
     def _finish_push_pull(
-        self, operation: int, error: str | None, records: tuple[NodeRecord, ...]
+        self, operation: int, error: str | None, records: tuple[NodeRecord, ...], now: float
     ) -> None:
         if self.push_pull_finished is not None:
-            self.push_pull_finished(operation, error, records)
+            self.push_pull_finished(operation, error, records, now)
 
     def _notice_growth(self, now: float) -> None:
         """Start probing and exchanging when the table was empty of others before."""

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..addresses import ADDRESS_SIZES, Address, address_of
+from ..evidence import EvidenceKind
 from ..notices import NameConflict
 from ..wire.limits import META_SIZE_MAX
 from ..wire.messages import Alive, Dead, Suspect, encode_message
@@ -188,6 +189,14 @@ class Membership:
         self._drop_claim(node.name)
         self._delegate.node_forgotten(node)
 
+    def observe(
+        self, kind: EvidenceKind, node: Node, now: float, *, by: str = "", detail: str = ""
+    ) -> None:
+        """Leave a record of why the belief about a node is what it is."""
+        self._delegate.observe(
+            kind, node.name, by=by, incarnation=node.incarnation, detail=detail, now=now
+        )
+
     # --- claims -----------------------------------------------------------------------
 
     def handle_alive(self, alive: Alive, source: Address | None, *, now: float) -> None:
@@ -261,6 +270,7 @@ class Membership:
         running = self._suspicions.get(node.name)
         if running is not None:
             if running[0].confirm(suspect.accuser):
+                self.observe(EvidenceKind.CONFIRMED, node, now, by=suspect.accuser)
                 self._dissemination.broadcast(encode_message(suspect), name=node.name, now=now)
                 self._arm(node, running[0], now)
             return
@@ -293,6 +303,9 @@ class Membership:
         self._dissemination.broadcast(encode_message(dead), name=node.name, now=now)
         state = NodeState.LEFT if dead.accuser == dead.node else NodeState.DEAD
         self._mark_gone(node, dead.incarnation, state, now)
+        left = state is NodeState.LEFT
+        kind = EvidenceKind.DECLARED_LEFT if left else EvidenceKind.DECLARED_DEAD
+        self.observe(kind, node, now, by=dead.accuser)
 
     # --- what they do -----------------------------------------------------------------
 
@@ -312,6 +325,7 @@ class Membership:
         self._end_suspicion(node.name)
         self._drop_claim(node.name)
         was_gone, old_meta = node.is_gone, node.meta
+        was_suspect = node.state is NodeState.SUSPECT
         self._dissemination.broadcast(encode_message(alive), name=node.name, now=now)
         node.incarnation = alive.incarnation
         node.meta = alive.meta
@@ -324,8 +338,12 @@ class Membership:
         if was_gone:
             self._delegate.node_joined(node, now=now)
             self._dissemination.wake(now)
+            self.observe(EvidenceKind.JOINED, node, now)
         elif alive.meta != old_meta:
             self._delegate.node_updated(node, now=now)
+            self.observe(EvidenceKind.UPDATED, node, now)
+        if was_suspect:
+            self.observe(EvidenceKind.REFUTED, node, now, by=node.name)
 
     def _may_move(self, node: Node, now: float) -> bool:
         """Whether the name of a node may be taken to another address."""
@@ -376,6 +394,8 @@ class Membership:
             self._conflicts_reported[node.name] = now
             claimed = address_of(claim.address, claim.port)
             self._outbox.notices.append(NameConflict(node.name, node.destination, claimed))
+            detail = f"claimed from {claimed}"
+            self.observe(EvidenceKind.CONFLICT, node, now, detail=detail)
         self._delegate.name_conflict(node, claim, now=now)
 
     def _suspect(self, node: Node, accuser: str, now: float) -> None:
@@ -392,6 +412,7 @@ class Membership:
         self._outbox.remark(
             "node_suspected", "debug", node=node.name, accuser=accuser, incarnation=node.incarnation
         )
+        self.observe(EvidenceKind.SUSPECTED, node, now, by=accuser)
         self._arm(node, suspicion, now)
 
     def _arm(self, node: Node, suspicion: Suspicion, now: float) -> None:

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..addresses import ADDRESS_SIZES, Address, address_of
+from ..evidence import EvidenceKind
 from ..notices import PingFinished
 from ..wire.messages import Ack, IndirectPing, Nack, Ping, Suspect, encode_message
 from .awareness import Awareness
@@ -240,6 +241,13 @@ class Prober:
             node=probe.node.name,
             nacks_expected=probe.nacks_expected,
             nacks=len(probe.nacks),
+        )
+        self._membership.observe(
+            EvidenceKind.PROBE_FAILED,
+            probe.node,
+            now,
+            by=self._settings.node_name,
+            detail=f"no ack; {len(probe.nacks)} of {probe.nacks_expected} helpers sent a nack",
         )
         suspect = Suspect(probe.incarnation, probe.node.name, self._settings.node_name)
         self._membership.handle_suspect(suspect, None, now=now)

@@ -116,6 +116,15 @@ def to_bool(value: object) -> bool:
     raise _bad(value, "a boolean")
 
 
+def to_float(value: object) -> float:
+    """Read a float; whole numbers count."""
+    if type(value) is float or (type(value) is int and I64_MIN <= value <= U64_MAX):
+        return float(value)
+    if value is None:
+        return 0.0
+    raise _bad(value, "a float")
+
+
 def to_octets(value: object) -> bytes:
     """Read bytes; nil gives none."""
     if type(value) is bytes:
