@@ -204,14 +204,14 @@ class Pool:
         """Tell everybody who waits; nothing here waits itself."""
         self._is_closed = True
         transport.close()
-        if not self._has_left:
-            engine.stop(now=trio.current_time())
         self._left.set()
         for operation in self._operations.values():
             operation.finished.set()
         for reference in self._subscribers:
             if (subscriber := reference()) is not None:
                 subscriber.close()
+        if not self._has_left:
+            engine.stop(now=trio.current_time())
 
     # --- what users ask
     # ----------------------------------------------------------------------------

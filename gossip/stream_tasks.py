@@ -139,7 +139,7 @@ class StreamTasks:
             return
         conversation = self._conversations.get(action.stream)
         if conversation is None:
-            # It failed, and this is the engine's answer to hearing so.
+            # It has ended here already: broken, or not flushed in time.
             return
         if isinstance(action, SendStream):
             conversation.outbox.append(action.data)

@@ -11,6 +11,7 @@ import trio.testing
 from rookery.gossip import (
     BindError,
     JoinError,
+    Lost,
     Member,
     MemberStatus,
     Pool,
@@ -18,6 +19,7 @@ from rookery.gossip import (
     PoolSettings,
     notices,
     open_pool,
+    subscriptions,
 )
 from rookery.gossip.addresses import Address
 from rookery.gossip.join_targets import JoinTargetError
@@ -223,6 +225,25 @@ async def test_changed_tags_reach_others() -> None:
         with pytest.raises(ValueError, match="512"):
             b.set_tags({"k": "v" * 600})
         assert b.local_member().tags == {"new": "tag"}
+        nursery.cancel_scope.cancel()
+
+
+async def test_subscriber_that_does_not_keep_up_loses_and_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One slow reader costs nobody else anything, and the loss is counted."""
+    monkeypatch.setattr(subscriptions, "EVENT_BUFFER_NOTICES_MAX", 1)
+    async with trio.open_nursery() as nursery:
+        pools = Pools(nursery)
+        a, b = [await pools.start(name) for name in "ab"]
+        slow = a.events(notices.MemberJoined, notices.MemberUpdated)
+        await b.join([str(a.address)])
+        for number in range(2):
+            b.set_tags({"number": str(number)})
+            await until(lambda: dict(a.members()[-1].tags) == {"number": str(number)})  # noqa: B023
+        assert isinstance(await anext(slow), notices.MemberJoined)
+        assert await anext(slow) == Lost(2)
+        assert a.statistics().notices_lost == 2
         nursery.cancel_scope.cancel()
 
 
@@ -540,7 +561,7 @@ async def test_joined_pools_at_rest_only_probe(
         monkeypatch.setattr(type(a._require_running()), "handle_timers", check_deadline)
         before = [pool.statistics() for pool in everybody]
         turns = loop_counter.turns
-        seconds = 600
+        seconds = 300
         await trio.sleep(seconds)
         turns = loop_counter.turns - turns
         after = [pool.statistics() for pool in everybody]

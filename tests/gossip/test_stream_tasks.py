@@ -187,6 +187,15 @@ async def test_engines_decision_interrupts_a_read() -> None:
         assert await stream.receive_some() == b""
 
 
+async def test_actions_for_a_finished_conversation_are_ignored() -> None:
+    """The engine may speak of a stream that has just broken here."""
+    async with open_bench() as bench:
+        bench.do(SendStream(99, b"late"), CloseStream(99))
+        await settle()
+        assert bench.tasks.statistics().open == 0
+        assert bench.engine.heard == []
+
+
 async def test_peers_end_is_told_once_and_does_not_spin() -> None:
     """After the peer's end the task only waits for the engine."""
     async with open_bench() as bench:

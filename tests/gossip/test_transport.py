@@ -13,6 +13,7 @@ import trio.testing
 from rookery.gossip import transport as transport_module
 from rookery.gossip.addresses import Address
 from rookery.gossip.transport import (
+    ACCEPT_BACKOFF,
     PORT_TRIES_MAX,
     RECEIVE_BURST_PACKETS,
     SEND_QUEUE_PACKETS_MAX,
@@ -470,4 +471,50 @@ async def test_broken_socket_ends_the_transport() -> None:
     transport.send_packet_nowait(b"to myself", transport.address)
     with pytest.raises(OSError, match="non-socket"):
         await transport.receive_packets()
+    transport.close()
+
+
+class FussyListener:
+    """A listening socket that reports prepared errors, then hands over a connection."""
+
+    def __init__(self, outcomes: list[object]) -> None:
+        self.outcomes = outcomes
+
+    async def accept(self) -> object:
+        """Give the next outcome."""
+        await trio.lowlevel.checkpoint()
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, OSError):
+            raise outcome
+        return outcome
+
+
+async def test_accepting_survives_lost_connections_and_exhaustion(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A connection lost early is counted; without descriptors we wait instead of spinning."""
+    _, transport = fussy_transport()
+    listener = transport._tcp
+    dialled = await transport.dial(transport.address)
+    far, _ = await listener.accept()
+    transport._tcp = FussyListener(  # type: ignore[assignment]
+        [
+            OSError(errno.ECONNABORTED, "Software caused connection abort"),
+            OSError(errno.EMFILE, "Too many open files"),
+            OSError(errno.ENFILE, "Too many open files in system"),
+            (far, ("127.0.0.9", 7)),
+            OSError(errno.ENOTSOCK, "Socket operation on non-socket"),
+        ]
+    )
+    start = trio.current_time()
+    stream = await transport.accept()
+    assert trio.current_time() - start == pytest.approx(2 * ACCEPT_BACKOFF)
+    assert stream.remote == Address("127.0.0.9", 7)
+    counted = transport.statistics().receive_errors
+    assert counted == {"ECONNABORTED": 1, "EMFILE": 1, "ENFILE": 1}
+    with pytest.raises(OSError, match="non-socket"):
+        await transport.accept()
+    transport._tcp = listener
+    stream.close()
+    dialled.close()
     transport.close()
