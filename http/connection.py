@@ -167,7 +167,7 @@ class Connection:
         request = self._check_head(head)
         target = self._application.find(request)
         keeps = not isinstance(target, Response) and target.reads_body
-        request.body = await self._read_body(head, keeps=keeps)
+        request.body = await self._read_body(request, head, keeps=keeps)
         if isinstance(target, Response):
             response = target
         elif isinstance(target, Endpoint):
@@ -240,7 +240,7 @@ class Connection:
         except BadTarget as error:
             raise Refused(400, f"bad target {error}") from error
 
-    async def _read_body(self, head: h11.Request, *, keeps: bool) -> bytes | None:
+    async def _read_body(self, request: Request, head: h11.Request, *, keeps: bool) -> bytes | None:
         """Read the request to its end.
 
         Returns:
@@ -249,7 +249,7 @@ class Connection:
         Raises:
             Refused: It is malformed or too large.
         """
-        announced = _announced_size(head)
+        announced = _announced_size(request, head.http_version)
         if announced == 0:
             self._next_event()  # the end of the request, which needs no more bytes
             return None
@@ -368,7 +368,7 @@ class Connection:
                 size += len(data)
 
 
-def _announced_size(head: h11.Request) -> int | None:
+def _announced_size(request: Request, version: bytes) -> int | None:
     """Return how much body a request announces: 0 for none, None for chunks without a total.
 
     Raises:
@@ -376,13 +376,13 @@ def _announced_size(head: h11.Request) -> int | None:
     """
     size: int | None = 0
     framings = 0
-    for name, value in head.headers:
+    for name, value in request.headers:
         if name == b"content-length":
             framings += 1
             size = int(value)
         elif name == b"transfer-encoding":
             framings += 1
             size = None
-    if framings > 1 or (size is None and head.http_version == b"1.0"):
+    if framings > 1 or (size is None and version == b"1.0"):
         raise Refused(400, "ambiguous body framing")
     return size

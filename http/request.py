@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cached_property
 
 import trio
@@ -20,6 +20,7 @@ class Request:
         target: Path and query string as sent, for logs.
         path: The decoded path.
         query: The raw query string, without the `?`.
+        headers: All of them in order, names in lower case.
         body: What was sent as body, for endpoints that read one. None: no body was announced,
         which
             some errors tell from an empty one (a chunked body without chunks is `b""`).
@@ -29,7 +30,7 @@ class Request:
     """
 
     def __init__(
-        self, method: str, target: str, headers: Iterable[tuple[bytes, bytes]] = ()
+        self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:
         """Take a request's head apart.
 
@@ -40,7 +41,7 @@ class Request:
         self.target = target
         self.path, self.query = split_target(target)
         self.body: bytes | None = None
-        self._headers = headers
+        self.headers = headers
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -54,7 +55,7 @@ class Request:
 
     def header(self, name: bytes) -> bytes:
         """Return the first value of a header (name in lower case), `b""` if there is none."""
-        for found, value in self._headers:
+        for found, value in self.headers:
             if found == name:
                 return value
         return b""

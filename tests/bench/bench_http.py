@@ -1,6 +1,6 @@
 """How many requests for /v1/agent/members the HTTP layer answers, next to h11 alone.
 
-    .venv/bin/python tests/bench/bench_http.py [--seconds 2] [--members 3 1000]
+    .venv/bin/python tests/bench/bench_http.py [--rounds 3] [--seconds 1] [--members 3 1000]
 
 Both servers run here on loopback, one after the other, in one process; the load comes from a second
 process over a few kept-alive connections. "bare h11" is the least a server can do: read a request,
@@ -141,7 +141,8 @@ async def measure(
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--members", type=int, nargs="+", default=[3, 1000])
     arguments = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
@@ -160,15 +161,21 @@ def main() -> None:
         ) -> None:
             await nursery.start(serve, service, listeners, HttpSettings())
 
-        bare_rate, bare_cost = trio.run(measure, start_bare, arguments.seconds, b"")
-        print(f"{count} members, {len(body)} bytes")
-        print(f"  bare h11      {bare_rate:7.0f} requests/s {bare_cost * 1e6:6.0f} us each")
-        for name, headers in (("plain", b""), ("gzip", b"Accept-Encoding: gzip\r\n")):
-            rate, cost = trio.run(measure, start_ours, arguments.seconds, headers)
-            print(
-                f"  rookery {name:5} {rate:7.0f} requests/s {cost * 1e6:6.0f} us each,"
-                f" {bare_cost / cost:.2f} of bare h11"
-            )
+        contenders = {
+            "bare h11": (start_bare, b""),
+            "rookery": (start_ours, b""),
+            "rookery, gzip": (start_ours, b"Accept-Encoding: gzip\r\n"),
+        }
+        best: dict[str, tuple[float, float]] = {}
+        for _ in range(arguments.rounds):  # in turn, so that a busy moment meets all of them
+            for name, (start, headers) in contenders.items():
+                rate, cost = trio.run(measure, start, arguments.seconds, headers)
+                best_rate, best_cost = best.get(name, (0.0, cost))
+                best[name] = (max(rate, best_rate), min(cost, best_cost))
+        print(f"{count} members, {len(body)} bytes, best of {arguments.rounds}")
+        for name, (rate, cost) in best.items():
+            ratio = best["bare h11"][1] / cost
+            print(f"  {name:14} {rate:7.0f} requests/s {cost * 1e6:6.0f} us each {ratio:6.2f}")
 
 
 if __name__ == "__main__":
