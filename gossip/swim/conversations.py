@@ -15,6 +15,7 @@ readRemoteState).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -39,6 +40,10 @@ concurrent push-pulls."""
 INCOMING_BYTES_MAX = 64 * 1024 * 1024
 """Bytes of unfinished requests over all incoming streams: three of the largest legal ones (20
 MiB), not 128 of them."""
+
+
+class StateTooLarge(Exception):
+    """Our table and the layer above's state together are more than a push-pull may carry."""
 
 
 class Purpose(Enum):
@@ -130,16 +135,19 @@ class Conversations:
     ) -> None:
         """Open a push-pull; a look shows nothing of us."""
         if purpose is Purpose.LOOK:
-            request = PushPull((), b"", False)
+            request = self._codec.seal_request(encode_message(PushPull((), b"", False)))
         else:
-            request = self._merge.local_state(join=purpose is Purpose.JOIN)
-        self._open(
-            purpose,
-            destination,
-            encode_message(request),
-            now + self._settings.stream_timeout,
-            operation,
-        )
+            try:
+                request = self._local_state(self._codec.seal_request, join=purpose is Purpose.JOIN)
+            except StateTooLarge as error:
+                text = str(error)
+                if purpose is Purpose.JOIN:
+                    # Not before the caller knows the operation's number.
+                    self._timers.schedule(
+                        now, lambda fired: self._on_finished(operation, text, (), fired)
+                    )
+                return
+        self._open(purpose, destination, request, now + self._settings.stream_timeout, operation)
 
     def stream_ping(self, probe: Probe, _now: float) -> int:
         """Open the TCP fallback of a probe, until the probe's own deadline."""
@@ -154,7 +162,7 @@ class Conversations:
         return self._open(
             Purpose.STREAM_PING,
             probe.node.destination,
-            encode_message(ping),
+            self._codec.seal_request(encode_message(ping)),
             probe.deadline,
             0,
             probe,
@@ -178,10 +186,20 @@ class Conversations:
             operation,
             probe,
         )
-        self._outbox.actions.append(
-            OpenStream(stream, destination, self._codec.seal_request(request))
-        )
+        self._outbox.actions.append(OpenStream(stream, destination, request))
         return stream
+
+    def _local_state(self, seal: Callable[[bytes], bytes], *, join: bool) -> bytes:
+        """Return our side of a push-pull, sealed.
+
+        Raises:
+            StateTooLarge: Strangers have filled our tables with more than a stream may carry.
+        """
+        try:
+            return seal(encode_message(self._merge.local_state(join=join)))
+        except ValueError as error:
+            self._outbox.remark("state_too_large", "error", error=str(error))
+            raise StateTooLarge(f"our own state cannot be sent: {error}") from error
 
     # --- what the shell reports -------------------------------------------------------
 
@@ -269,7 +287,9 @@ class Conversations:
         else:
             # Answered before it is merged, as Go does, and even when it cannot be merged: the peer
             # may learn from it.
-            self._reply(stream, encode_message(self._merge.local_state(join=remote.join)))
+            with suppress(StateTooLarge):
+                state = self._local_state(self._codec.seal_reply, join=remote.join)
+                self._outbox.actions.append(SendStream(stream, state))
         self._close(stream)
         if refusal is not None:
             self._outbox.rejections.record(refusal[0], incoming.source, refusal[1], now=now)
