@@ -113,6 +113,28 @@ def record(
     return NodeRecord(name, ip(number), port, meta, incarnation, int(state), versions)
 
 
+def raw_push_pull(*nodes: dict[str, Any], state: bytes = b"", **header: Any) -> bytes:
+    """Pack a push-pull by hand; `header` replaces fields of the header."""
+    fields = {"Nodes": len(nodes), "UserStateLen": len(state), "Join": False, **header}
+    packed = [bytes(msgpack.packb(node, use_bin_type=False)) for node in nodes]
+    return raw(6, **fields) + b"".join(packed) + state
+
+
+def raw_record(name: str, number: int, incarnation: int = 1, **fields: Any) -> dict[str, Any]:
+    """Return a node state of a push-pull as a dict to pack; `fields` replace its own."""
+    every = {
+        "Name": name,
+        "Addr": ip(number),
+        "Port": PORT,
+        "Meta": b"",
+        "Incarnation": incarnation,
+        "State": 0,
+        "Vsn": OUR_VERSIONS,
+        **fields,
+    }
+    return {key: value for key, value in every.items() if value is not None}
+
+
 def split_packet(data: bytes) -> list[bytes]:
     """Take a plain, uncompressed packet apart: a CRC header, and a compound or one message."""
     if data[0] == 12:
@@ -173,11 +195,26 @@ class RecordingDelegate(SwimDelegate):
         self.payload: bytes | None = None
         self.refused_node: str | None = None
         self.refused_pool: str | None = None
+        self.gossip: list[bytes] = []
+        """User messages to hand out, each once."""
+        self.budgets: list[tuple[int, int]] = []
+        """Overhead and budget of each time we were asked for some."""
 
     def heard(self) -> list[tuple[Any, ...]]:
         """Return what was heard since the last call."""
         calls, self.calls = self.calls, []
         return calls
+
+    def broadcasts(self, overhead: int, budget: int) -> list[bytes]:
+        self.budgets.append((overhead, budget))
+        chosen = []
+        while self.gossip and len(self.gossip[0]) + overhead <= budget:
+            budget -= len(self.gossip[0]) + overhead
+            chosen.append(self.gossip.pop(0))
+        return chosen
+
+    def has_broadcasts(self) -> bool:
+        return bool(self.gossip)
 
     def user_state(self, *, join: bool) -> bytes:
         return self.state
@@ -228,8 +265,6 @@ class Bench:
         self.notices: list[Notice] = []
         self.answering: set[str] = set()
         """Names of peers that ack the engine's pings at once."""
-        self.reads_packets = True
-        """False where packets are sealed and only their bytes matter."""
 
     @property
     def swim(self) -> SwimEngine:
@@ -254,8 +289,8 @@ class Bench:
     def drain(self) -> None:
         """Take what the engine wants out."""
         for packet in self.engine.packets_to_send():
-            parts = split_packet(packet.data) if self.reads_packets else [packet.data]
-            messages = [self._read(part) for part in parts] if self.reads_packets else []
+            parts = self._open(packet.data)
+            messages = [self._read(part) for part in parts]
             self.sent.append(Sent(self.now, packet.destination, packet.data, parts, messages))
             for message in messages:
                 if isinstance(message, Ping) and message.node in self.answering:
@@ -264,18 +299,30 @@ class Bench:
         while (notice := self.engine.next_event()) is not None:
             self.notices.append(notice)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether packets have no layers that only the engine's own codec can put on."""
+        settings = self.swim.settings
+        return not (settings.keyring or settings.label or settings.compression)
+
+    def _open(self, data: bytes) -> list[bytes]:
+        if self.is_plain:
+            return split_packet(data)
+        opened = self.swim.outbox.codec.open_untrusted(data)
+        assert opened.rejections == []
+        return opened.parts
+
     @staticmethod
     def _read(part: bytes) -> Any:
-        message = decode_message_untrusted(part)
-        if isinstance(message, User) and message.payload:
-            return decode_serf_message_untrusted(message.payload)
-        return message
+        return decode_message_untrusted(part)
 
     # --- in ---------------------------------------------------------------------------
 
     def receive(self, message: Any, source: Address = STRANGER) -> None:
         """Hand the engine one packet: of bytes as they are, or of one message."""
         data = message if isinstance(message, bytes) else encode_message(message)
+        if not self.is_plain and not isinstance(message, bytes):
+            data = self.swim.outbox.codec.seal([data], crc=False)
         self.engine.receive_packet(data, source, now=self.now)
         self.drain()
 
@@ -427,6 +474,10 @@ class SwimBench(Bench):
         self.engine = SwimEngine(
             swim_settings(**values), rng=rng, nonce=rng.randbytes, delegate=self.delegate
         )
+        self.finished: list[tuple[int, str | None, tuple[NodeRecord, ...]]] = []
+        self.engine.push_pull_finished = lambda operation, error, records, _now: (
+            self.finished.append((operation, error, records))
+        )
         self.engine.start(meta, now=self.now)
         self.know(*names)
         self.forget_output()
@@ -454,6 +505,13 @@ class SerfBench(Bench):
         self.engine.start(now=self.now)
         self.know(*names)
         self.forget_output()
+
+    @staticmethod
+    def _read(part: bytes) -> Any:
+        message = decode_message_untrusted(part)
+        return (
+            decode_serf_message_untrusted(message.payload) if isinstance(message, User) else message
+        )
 
     def hear(self, message: SerfMessage | bytes, source: Address = STRANGER) -> None:
         """Hand the engine a Serf message, in a packet."""

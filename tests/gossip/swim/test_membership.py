@@ -723,11 +723,7 @@ def test_highest_accusation_that_counts_can_be_refuted_towards_everybody_who_too
 def test_every_name_that_is_taken_can_be_passed_on(name: str, settings: dict[str, str]) -> None:
     """A node that is accepted but fits no packet would be unknown to the others for ever."""
     bench = SwimBench("b", **settings)
-    bench.reads_packets = not settings
-    bench.swim.handle_timers(now=bench.now)
-    bench.engine.membership.handle_alive(
-        alive(name, 9, meta=bytes(META_SIZE_MAX)), None, now=bench.now
-    )
+    bench.receive(alive(name, 9, meta=bytes(META_SIZE_MAX)))
     is_taken = bench.state_of(name) is not None
     dissemination: Dissemination = bench.engine.dissemination
     budget = 1400 - 2 - bench.engine.outbox.codec.overhead
