@@ -258,7 +258,7 @@ class Connection:
         self._enter(Phase.BODY, self._settings.body_timeout)
         if self._http.they_are_waiting_for_100_continue:
             await self._stream.send_all(self._http.send(_CONTINUE))
-        size = 0
+        size = chunks = 0
         kept = bytearray()
         while True:
             event = self._next_event()
@@ -266,8 +266,11 @@ class Connection:
                 self._http.receive_data(await self._receive())
             elif isinstance(event, h11.Data):
                 size += len(event.data)
+                chunks += event.chunk_start
                 if size > self._settings.body_size_max:
                     raise Refused(413, "body too large")
+                if chunks > self._settings.chunk_count_max:
+                    raise Refused(413, "body in too many chunks")
                 if keeps:
                     kept += event.data
             else:

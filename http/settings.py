@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 RECEIVE_SIZE = 16 * 1024
 """Bytes read at once. It bounds how long one read keeps the event loop: a body sent as one-byte
-chunks is the dearest input there is, and this much of it is some 2,700 chunks, about ten
+chunks is the dearest input there is, and this much of it is some 2,700 chunks, about fifteen
 milliseconds."""
 
 
@@ -35,8 +35,14 @@ class HttpSettings:
     the longest text a log line about a request carries."""
 
     body_size_max: int = 1024 * 1024
-    """Request body, as sent; above it, 413. Policies and keys, the largest bodies of the API, are
-    a few KiB. Bodies of endpoints that take none are counted and thrown away, never held."""
+    """Request body, without the framing of chunks; above it, 413. Policies and keys, the largest
+    bodies of the API, are a few KiB. Bodies of endpoints that take none are counted and thrown
+    away, never held."""
+
+    chunk_count_max: int = 4096
+    """Chunks of one body; above it, 413. Clients send chunks of some KiB, so the largest body has
+    a few hundred. A chunk takes us five microseconds however small it is: without this limit one
+    upload of one-byte chunks would be seconds of work."""
 
     idle_timeout: float = 120.0
     """How long a connection may wait between requests (and before its first). Above the 90 s of

@@ -235,6 +235,16 @@ async def test_body_above_the_limit_is_413(connect, echo, counters) -> None:
     assert counters.requests == 0
 
 
+async def test_chunk_count_at_the_limit(connect, echo) -> None:
+    """As many chunks as may be are read, one more is 413, however little is in them."""
+    head = b"PUT /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with connect(HttpSettings(chunk_count_max=50), echo) as client:
+        await client.send(head + b"1\r\nx\r\n" * 50 + b"0\r\n\r\n")
+        assert (await client.answer()).text == repr(b"x" * 50)
+        await client.send(head + b"1\r\nx\r\n" * 51 + b"0\r\n\r\n")
+        assert (await client.answer()).status == 413
+
+
 async def test_announced_size_is_never_trusted(connect, echo) -> None:
     """A size of twenty digits is refused without a buffer for it."""
     async with connect(application=echo) as client:
