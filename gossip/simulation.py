@@ -25,7 +25,7 @@ import hashlib
 import heapq
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .addresses import Address
@@ -44,6 +44,7 @@ from .notices import (
 from .serf.engine import SerfEngine
 from .serf.members import MemberStatus
 from .serf.settings import SerfSettings
+from .serf.snapshot import Remembered
 from .swim.settings import SwimSettings
 
 DEFAULT_PORT = 7946
@@ -86,6 +87,8 @@ class SimulatedNode:
     """Counts starts, so that what was on its way to an earlier life is not delivered to a later
     one."""
     links: dict[int, StreamEnd] = field(default_factory=dict)
+    remembered: Remembered | None = None
+    """What its snapshot file said when it went down."""
 
     @property
     def running(self) -> SerfEngine:
@@ -124,6 +127,7 @@ class Simulation:
         network: Network | None = None,
         profile: str = "lan",
         swim: Mapping[str, Any] | None = None,
+        serf: Mapping[str, Any] | None = None,
     ) -> None:
         """Build an empty network.
 
@@ -132,6 +136,7 @@ class Simulation:
             network: Its rules; the default is a quiet LAN.
             profile: Timing of the nodes that `add` makes.
             swim: Settings of SWIM over the profile, for all nodes.
+            serf: Settings of Serf over the defaults, for all nodes.
         """
         self.seed = seed
         self.network = network if network is not None else Network()
@@ -145,6 +150,7 @@ class Simulation:
         self.events_run = 0
         self._profile = profile
         self._swim = dict(swim or {})
+        self._serf = dict(serf or {})
         self._rng = random.Random(seed)
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
@@ -208,6 +214,7 @@ class Simulation:
                 **{"node_name": name, "address": raw, "port": port, **self._swim, **swim},
             ),
             tags=tags or {},
+            **self._serf,
         )
         node = SimulatedNode(key, settings, Address(".".join(map(str, raw)), port))
         self.nodes[key] = node
@@ -215,8 +222,8 @@ class Simulation:
             self.start(key)
         return node
 
-    def start(self, key: str) -> SerfEngine:
-        """Start a node, or start it again with nothing remembered."""
+    def start(self, key: str, *, is_remembering: bool = False) -> SerfEngine:
+        """Start a node, or start it again, with what its snapshot says or with nothing."""
         node = self.nodes[key]
         if node.engine is not None:
             raise RuntimeError(f"{key} is running")
@@ -226,7 +233,10 @@ class Simulation:
         # Each life of each node has its own random source: adding a node does not change the
         # choices of others.
         rng = random.Random(f"{self.seed}/{key}/{node.life}")
-        node.engine = SerfEngine(node.settings, rng=rng, nonce=rng.randbytes)
+        settings = node.settings
+        if is_remembering:
+            settings = replace(settings, remembered=node.remembered)
+        node.engine = SerfEngine(settings, rng=rng, nonce=rng.randbytes)
         self._by_address[node.address] = node
         node.engine.start(now=self.now)
         self._flush(node)
@@ -235,6 +245,7 @@ class Simulation:
     def crash(self, key: str) -> None:
         """Stop a node at once: nothing it has not sent yet is sent, its streams are reset."""
         node = self.nodes[key]
+        node.remembered = remembered_by(node.running)
         node.engine = None
         node.wake_at = None
         del self._by_address[node.address]
@@ -521,6 +532,22 @@ class Simulation:
                     break
                 delay += RETRANSMISSION_DELAY * 2**attempt
         return delay
+
+
+def remembered_by(engine: SerfEngine) -> Remembered:
+    """Return what the snapshot of an engine would say if it went down now."""
+    own_name = engine.local_member().name
+    return Remembered(
+        members={
+            member.name: Address(member.host, member.port)
+            for member in engine.members()
+            if member.name != own_name
+            and member.status in (MemberStatus.ALIVE, MemberStatus.LEAVING)
+        },
+        clock=engine.member_clock.time - 1,
+        event_clock=engine.event_clock.time - 1,
+        query_clock=engine.query_clock.time - 1,
+    )
 
 
 def describe(notice: Notice) -> str:

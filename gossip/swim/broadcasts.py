@@ -88,6 +88,10 @@ class BroadcastQueue:
         while self._count > self._size_max:
             self._drop_most_sent()
 
+    def is_queued(self, name: str) -> bool:
+        """Return whether a message about that node still waits to be sent its number of times."""
+        return name in self._by_name
+
     def take(self, budget: int, overhead: int, limit: int) -> list[bytes]:
         """Choose the messages for one packet and count them as sent once.
 

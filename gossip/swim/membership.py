@@ -182,6 +182,17 @@ class Membership:
             "refuted", "warning", claim=claim, accuser=accuser, incarnation=node.incarnation
         )
 
+    def _repeat_refutation(self, node: Node, now: float) -> None:
+        """Say again what an accuser with an old claim about us has missed.
+
+        In a small pool a refutation is sent four times in all; with a third of the packets lost
+        it happens that nobody hears it, and Go's node then looks on while it is declared dead.
+        """
+        if node.name != self._settings.node_name or self.is_leaving:
+            return
+        if not self._dissemination.queue.is_queued(node.name):
+            self._announce_self(now)
+
     def forget(self, node: Node) -> None:
         """Drop what is kept about a node that left the table."""
         self._end_suspicion(node.name)
@@ -263,7 +274,10 @@ class Membership:
     def handle_suspect(self, suspect: Suspect, source: Address | None, *, now: float) -> None:
         """Apply a suspect message: start a suspicion, or confirm one."""
         node = self._table.get(suspect.node)
-        if node is None or suspect.incarnation < node.incarnation:
+        if node is None:
+            return
+        if suspect.incarnation < node.incarnation:
+            self._repeat_refutation(node, now)
             return
         if self._refuses_claim(node, "suspect", suspect, source, now):
             return
@@ -288,7 +302,10 @@ class Membership:
     def handle_dead(self, dead: Dead, source: Address | None, *, now: float) -> None:
         """Apply a dead message: the node failed, or left when it says so itself."""
         node = self._table.get(dead.node)
-        if node is None or dead.incarnation < node.incarnation:
+        if node is None:
+            return
+        if dead.incarnation < node.incarnation:
+            self._repeat_refutation(node, now)
             return
         if self._refuses_claim(node, "dead", dead, source, now):
             return

@@ -479,20 +479,31 @@ def test_we_refute_what_is_not_so_with_a_higher_incarnation(
 @pytest.mark.parametrize(
     "claim",
     [
-        Suspect(4, OWN, "b"),
-        Dead(4, OWN, "b"),
         alive(OWN, 1, 4, meta=b"other"),
         alive(OWN, 1, 5, meta=b"own meta"),
     ],
 )
-def test_we_do_not_refute_what_is_old_or_true(claim: Suspect | Dead | Alive) -> None:
-    """Stale accusations, and our own alive message coming back, are ignored."""
+def test_we_do_not_refute_what_is_old_or_true(claim: Alive) -> None:
+    """Old claims to be us, and our own alive message coming back, are ignored."""
     bench = SwimBench("b")
     bench.receive(Suspect(4, OWN, "b"))
     bench.forget_output()
     bench.receive(claim)
     assert bench.state_of(OWN) == ("alive", 5)
     assert bench.news() == []
+    assert bench.engine.statistics().refutations == 1
+
+
+@pytest.mark.parametrize("accusation", [Suspect(4, OWN, "b"), Dead(4, OWN, "b")])
+def test_a_refutation_that_was_missed_is_said_again_once(accusation: Suspect | Dead) -> None:
+    """An accuser with an old incarnation has not heard us: same words again, no new incarnation."""
+    bench = SwimBench("b")
+    bench.receive(Suspect(4, OWN, "b"))
+    bench.forget_output()
+    bench.receive(accusation)
+    bench.receive(accusation)
+    assert bench.state_of(OWN) == ("alive", 5)
+    assert bench.news() == [alive(OWN, 1, 5, meta=b"own meta")]
     assert bench.engine.statistics().refutations == 1
 
 
