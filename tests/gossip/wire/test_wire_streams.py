@@ -476,8 +476,8 @@ def test_user_message_and_state_end_at_what_peers_accept() -> None:
         encode_message(PushPull((), largest + b"x", join=False))
 
 
-def test_large_stream_in_small_pieces_takes_linear_time() -> None:
-    """Work per byte does not grow with what has arrived: counted, not timed."""
+def test_stream_in_small_pieces_is_held_once() -> None:
+    """Memory is that of the message and its buffer, however many pieces it comes in."""
     user_state = bytes(200_000)
     data = encode_message(PushPull(NODES * 100, user_state, join=False))
     reader = codec().request_reader()
