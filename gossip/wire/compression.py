@@ -13,7 +13,7 @@ from typing import Final
 
 from .codec import Shape, pack, to_octets, to_u64, unpack_struct_untrusted
 from .errors import MalformedInput, Reason
-from .lzw import compress, decompress
+from .lzw import compress, compressed_size_min, decompress
 
 LZW: Final = 0
 COMPRESSED: Final[Shape] = ((b"Algo", to_u64), (b"Buf", to_octets))
@@ -28,6 +28,24 @@ def wrap(message: bytes) -> bytes:
     if not message:
         raise ValueError("a compressed message of nothing crashes Go agents")
     return b"\x09" + pack({"Algo": LZW, "Buf": compress(message)})
+
+
+def wrap_if_shorter(message: bytes) -> bytes:
+    """Compress a message unless that makes it no shorter, as datagrams are.
+
+    Raises:
+        ValueError: An empty message.
+    """
+    if len(message) <= _SHORT and _WRAPPER_SIZE_MIN + compressed_size_min(message) >= len(message):
+        return message
+    wrapped = wrap(message)
+    return wrapped if len(wrapped) < len(message) else message
+
+
+_WRAPPER_SIZE_MIN: Final = len(b"\x09" + pack({"Algo": LZW, "Buf": b""}))
+_SHORT: Final = 256
+"""Messages of up to this size are looked at before they are compressed: most of them, pings, acks
+and accusations, cannot get shorter, and trying costs more than all else about sending them."""
 
 
 def unwrap_untrusted(data: bytes, size_max: int) -> bytes:

@@ -12,8 +12,7 @@ An outer layer that cannot be taken off makes the whole datagram malformed. Insi
 part stands for itself: a bad one is reported, and the others still count.
 
 From: memberlist `net.go` (`ingestPacket`, `handleCommand`, `handleCompound`, `handleCompressed`,
-`rawSendMsgPacket`). We differ in the limits, and in not trying to compress what is too short to
-gain.
+`rawSendMsgPacket`). We differ in the limits.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import Final, NamedTuple
 
 from .checksum import add_checksum, strip_checksum_untrusted
 from .compound import join_parts, split_parts_untrusted
-from .compression import unwrap_untrusted, wrap
+from .compression import unwrap_untrusted, wrap_if_shorter
 from .errors import MalformedInput, Reason
 from .keyring import Keyring
 from .label import make_header, strip_label_untrusted
@@ -41,11 +40,6 @@ from .sealing import OVERHEAD, Protection, decrypt_untrusted
 _LABEL: Final = bytes((MessageType.LABEL,))
 _COMPOUND: Final = int(MessageType.COMPOUND)
 _COMPRESS: Final = int(MessageType.COMPRESS)
-
-COMPRESSION_SIZE_MIN: Final = 100
-"""Shorter packets are sent as they are. The wrapper costs 15 bytes, and each byte seen for the
-first time nine bits, so that a ping or an accusation does not get shorter; trying would be the most
-expensive part of sending it."""
 
 
 class OpenedPacket(NamedTuple):
@@ -123,10 +117,8 @@ class PacketCodec:
                 raise ValueError("an empty message")
         else:
             data = join_parts(parts)
-        if self._compression and len(data) >= COMPRESSION_SIZE_MIN:
-            compressed = wrap(data)
-            if len(compressed) < len(data):
-                data = compressed
+        if self._compression:
+            data = wrap_if_shorter(data)
         if crc:
             data = add_checksum(data)
         keyring = self._protection.outgoing_keyring

@@ -6,10 +6,12 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rookery.gossip.wire.checksum import add_checksum, strip_checksum_untrusted
 from rookery.gossip.wire.codec import pack
 from rookery.gossip.wire.compound import join_parts, split_parts_untrusted
-from rookery.gossip.wire.compression import unwrap_untrusted, wrap
+from rookery.gossip.wire.compression import unwrap_untrusted, wrap, wrap_if_shorter
 from rookery.gossip.wire.errors import MalformedInput, Reason
 from rookery.gossip.wire.keyring import Keyring
 from rookery.gossip.wire.label import make_header
@@ -24,8 +26,9 @@ from rookery.gossip.wire.limits import (
     UDP_PACKET_SIZE_MAX,
     UDP_PAYLOAD_SIZE_MAX,
 )
+from rookery.gossip.wire.lzw import compress, compressed_size_min
 from rookery.gossip.wire.messages import Alive, Nack, Ping, encode_message
-from rookery.gossip.wire.packets import COMPRESSION_SIZE_MIN, PacketCodec
+from rookery.gossip.wire.packets import PacketCodec
 
 from .lzw_codes import zeros
 
@@ -40,9 +43,9 @@ ALIVES = [
 ]
 
 
-def codec(**settings: Any) -> PacketCodec:
+def codec(**changes: Any) -> PacketCodec:
     """Return a codec; plain and without compression unless told otherwise."""
-    return PacketCodec(**{"compression": False, "nonce": bytes} | settings)
+    return PacketCodec(**{"compression": False, "nonce": bytes} | changes)
 
 
 def wrapper(compressed: bytes, algorithm: int = 0) -> bytes:
@@ -88,19 +91,31 @@ def test_layers_are_put_on_in_order() -> None:
 
 
 def test_compression_is_used_only_where_it_is_shorter() -> None:
-    """What would grow is sent as it is, and so is what is too short to gain."""
+    """What would not get shorter is sent as it is, to the byte."""
     compressing = codec(compression=True)
     assert compressing.seal(ALIVES, crc=False)[0] == 9
     noise = b"\x08" + bytes(range(256))
     assert compressing.seal([noise], crc=False) == noise
-    short = b"\x08" + bytes(COMPRESSION_SIZE_MIN - 2)
-    assert compressing.seal([short], crc=False) == short
-    long_enough = short + b"\x00"
-    assert compressing.seal([long_enough], crc=False) == wrap(long_enough)
+    sizes = range(1, 60)
+    for size in sizes:
+        message = b"\x08" * size
+        smaller = min(message, wrap(message), key=len)
+        assert compressing.seal([message], crc=False) == smaller
+    assert len(wrap(b"\x08" * max(sizes))) < max(sizes)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.text("abc", min_size=1, max_size=400).map(str.encode) | st.binary(min_size=1, max_size=99)
+)
+def test_short_look_never_misses_a_gain(message: bytes) -> None:
+    """The look that saves compressing in vain gives what compressing would have given."""
+    assert compressed_size_min(message) <= len(compress(message))
+    assert wrap_if_shorter(message) == min(message, wrap(message), key=len)
 
 
 @pytest.mark.parametrize(
-    ("settings", "overhead"),
+    ("pool", "overhead"),
     [
         ({}, 0),
         ({"label": b"pool"}, 6),
@@ -110,11 +125,11 @@ def test_compression_is_used_only_where_it_is_shorter() -> None:
         ({"keyring": RING, "verify_outgoing": False}, 0),
     ],
 )
-def test_overhead_is_what_sealing_adds_at_most(settings: dict[str, Any], overhead: int) -> None:
+def test_overhead_is_what_sealing_adds_at_most(pool: dict[str, Any], overhead: int) -> None:
     """Gossip is packed to a budget, so the codec says what label and encryption will add."""
-    assert codec(**settings).overhead == overhead
+    assert codec(**pool).overhead == overhead
     added = [
-        len(codec(**settings).seal([bytes((8,)) * size], crc=False)) - size for size in range(1, 33)
+        len(codec(**pool).seal([bytes((8,)) * size], crc=False)) - size for size in range(1, 33)
     ]
     assert max(added) == overhead
 
@@ -175,8 +190,8 @@ def test_compound_part_ends_at_its_length_field() -> None:
 
 def test_datagram_ends_at_what_ip_carries() -> None:
     """A datagram of just the limit is sealed, one byte more is not."""
-    for settings in ({}, {"keyring": RING}):
-        sealing = codec(**settings)
+    for pool in ({}, {"keyring": RING}):
+        sealing = codec(**pool)
         largest = bytes((8,)) * (UDP_PAYLOAD_SIZE_MAX - sealing.overhead)
         assert len(sealing.seal([largest], crc=False)) == UDP_PAYLOAD_SIZE_MAX
         with pytest.raises(ValueError, match="65508 bytes"):
