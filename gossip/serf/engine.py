@@ -133,7 +133,7 @@ class SerfEngine(SwimDelegate):
         self.state = EngineState.ALIVE
         self._meta = encode_tags(settings.tags)
         self._name = settings.swim.node_name
-        self._ignore_old_events = False
+        self._joins_without_old_events: set[int] = set()
         self.member_clock = LamportClock()
         self.event_clock = LamportClock()
         self.query_clock = LamportClock()
@@ -256,9 +256,11 @@ class SerfEngine(SwimDelegate):
         Returns:
             The operation's number.
         """
-        self._ignore_old_events = ignore_old
         self._healing.remember_seed(address)
-        return self._swim.push_pull(Purpose.JOIN, address, now=now)
+        operation = self._swim.push_pull(Purpose.JOIN, address, now=now)
+        if ignore_old:
+            self._joins_without_old_events.add(operation)
+        return operation
 
     def look(self, address: Address, *, now: float) -> int:
         """Read the table at an address without showing ourselves; PushPullFinished carries it."""
@@ -513,9 +515,10 @@ class SerfEngine(SwimDelegate):
         """Learn who left before learning who is gone."""
         self._exchange.prepare(state, now=now)
 
-    def merge_user_state(self, state: bytes, *, join: bool, now: float) -> None:
+    def merge_user_state(self, state: bytes, *, operation: int | None, now: float) -> None:
         """Take Serf's part of a push-pull."""
-        self._exchange.merge(state, join=join, ignore_old=self._ignore_old_events, now=now)
+        ignores_old = operation in self._joins_without_old_events
+        self._exchange.merge(state, ignores_old_events=ignores_old, now=now)
 
     def receive_user_message(self, payload: bytes, source: Address | None, *, now: float) -> None:
         """Take a Serf message, and pass on what is news, byte for byte."""
@@ -717,6 +720,7 @@ class SerfEngine(SwimDelegate):
         self, operation: int, error: str | None, records: tuple[NodeRecord, ...], now: float
     ) -> None:
         nodes = tuple(member_of(record) for record in records)
+        self._joins_without_old_events.discard(operation)
         if operation in self._healing_operations:
             target = self._healing_operations.pop(operation)
             if target is not None and error is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..addresses import Address
 from ..notices import UserEventReceived
 from ..swim.outbox import Outbox
-from .lamport import EXCHANGED_TIME_MAX, LamportClock
+from .lamport import LamportClock
 from .messages import RecentEvents, UserEvent
 
 EVENT_BUFFER_SIZE = 512
@@ -45,7 +45,7 @@ class UserEvents:
     def handle(self, event: UserEvent, source: Address | None, *, now: float) -> bool:
         """Take an event; return whether it was news, to be passed on."""
         rejections = self._outbox.rejections
-        if event.ltime > EXCHANGED_TIME_MAX:
+        if not self._clock.is_exchangeable(event.ltime):
             rejections.record(
                 "lamport_time_out_of_range", source, f"event at {event.ltime}", now=now
             )

@@ -12,7 +12,7 @@ from ..swim.outbox import Outbox
 from ..wire.errors import MalformedInput
 from .events import UserEvents
 from .intents import Intents
-from .lamport import EXCHANGED_TIME_MAX, LamportClock
+from .lamport import LamportClock
 from .members import MemberStatus, MemberTable
 from .messages import (
     JoinIntent,
@@ -46,7 +46,8 @@ class StateExchange:
         self._event_clock = event_clock
         self._query_clock = query_clock
         self._outbox = outbox
-        self._prepared: tuple[bytes, PushPullState] | None = None
+        # What `prepare` made of the bytes that `merge` gets next: nothing, where they are bad.
+        self._prepared: tuple[bytes, PushPullState | None] | None = None
 
     def local(self) -> bytes:
         """Return our part, with its type byte."""
@@ -71,9 +72,9 @@ class StateExchange:
         Go does it afterwards, so that its members show as failed for a moment.
         """
         state = self._decode(data, now)
+        self._prepared = (data, state)
         if state is None:
             return
-        self._prepared = (data, state)
         for name in state.left_members:
             record = self._members.get(name)
             if (
@@ -83,13 +84,12 @@ class StateExchange:
             ):
                 self._apply_left(state, name, now)
 
-    def merge(self, data: bytes, *, join: bool, ignore_old: bool, now: float) -> None:
+    def merge(self, data: bytes, *, ignores_old_events: bool, now: float) -> None:
         """Take in a peer's part, after memberlist's.
 
         Args:
             data: The part, with its type byte.
-            join: The exchange was a join (of either side).
-            ignore_old: It was a join that we started and that asked for no old events.
+            ignores_old_events: It answers a join of ours that asked for no old events.
             now: Engine seconds.
         """
         prepared, self._prepared = self._prepared, None
@@ -111,7 +111,7 @@ class StateExchange:
         for name, ltime in state.status_ltimes.items():
             if name not in left:
                 self._intents.handle_join(JoinIntent(ltime, name), now=now, is_told=False)
-        if join and ignore_old:
+        if ignores_old_events:
             self._events.ignore_before(state.event_ltime)
         for slot in state.events:
             for name, payload in slot.events:
@@ -132,10 +132,14 @@ class StateExchange:
         if not isinstance(state, PushPullState):
             rejections.record("not_a_push_pull_state", None, type(state).__name__, now=now)
             return None
-        times = (state.ltime, state.event_ltime, state.query_ltime, *state.status_ltimes.values())
-        if max(times) > EXCHANGED_TIME_MAX:
-            rejections.record(
-                "lamport_time_out_of_range", None, f"push-pull state: {max(times)}", now=now
-            )
-            return None
+        highest = max(state.ltime, *state.status_ltimes.values(), 0)
+        for clock, time in (
+            (self._member_clock, highest),
+            (self._event_clock, state.event_ltime),
+            (self._query_clock, state.query_ltime),
+        ):
+            if not clock.is_exchangeable(time):
+                detail = f"push-pull state: {time}, our clock is at {clock.time}"
+                rejections.record("lamport_time_out_of_range", None, detail, now=now)
+                return None
         return state

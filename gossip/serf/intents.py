@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from ..addresses import Address
 from ..evidence import Evidence, EvidenceKind, EvidenceLog
 from ..notices import MemberFailed, MemberJoined, MemberLeft, MemberReaped, MemberUpdated
+from ..swim.membership import NODE_NAME_ACCEPTED_MAX, name_size
 from ..swim.nodes import Node
 from ..swim.outbox import Outbox
 from ..wire.errors import MalformedInput
@@ -135,7 +136,7 @@ class Intents:
         self._clock.witness(intent.ltime)
         record = self._members.get(intent.node)
         if record is None:
-            return self._buffer(intent.node, EarlyIntent(False, intent.ltime, now))
+            return self._buffer(intent.node, EarlyIntent(False, intent.ltime, now), None)
         if intent.ltime <= record.status_ltime:
             return False
         record.status_ltime = intent.ltime
@@ -156,7 +157,7 @@ class Intents:
             # above.
             if intent.prune:
                 return False
-            return self._buffer(intent.node, EarlyIntent(True, intent.ltime, now))
+            return self._buffer(intent.node, EarlyIntent(True, intent.ltime, now), source)
         if intent.ltime <= record.status_ltime:
             return False
         if intent.node == self._own_name and not self.is_leaving:
@@ -216,8 +217,13 @@ class Intents:
             )
             return {}
 
-    def _buffer(self, name: str, intent: EarlyIntent) -> bool:
+    def _buffer(self, name: str, intent: EarlyIntent, source: Address | None) -> bool:
         """Keep an intent for an unknown member if it is the newest; return whether it was."""
+        if (size := name_size(name)) > NODE_NAME_ACCEPTED_MAX:
+            # No member of such a name is ever taken, and many of them would fill our memory.
+            detail = f"intent: {size} bytes"
+            self._outbox.rejections.record("node_name_too_long", source, detail, now=intent.arrived)
+            return False
         known = self._early.get(name)
         is_kept = known is not None and intent.arrived - known.arrived <= EARLY_INTENT_TIMEOUT
         if known is not None and is_kept and intent.ltime <= known.ltime:

@@ -15,7 +15,8 @@ million steps are months of a busy pool."""
 
 EXCHANGED_TIME_MAX = 2**48
 """Highest time taken from a push-pull, where a newcomer learns the pool's age in one step:
-thousands of years of it."""
+thousands of years of it. Beyond it only what is near our own clock, so that a pool which was
+brought here by poison goes on working."""
 
 
 class LamportClock:
@@ -39,3 +40,7 @@ class LamportClock:
     def is_plausible(self, time: int) -> bool:
         """Return whether a gossiped time may be believed."""
         return time - self.time <= GOSSIPED_JUMP_MAX
+
+    def is_exchangeable(self, time: int) -> bool:
+        """Return whether a time from a push-pull may be believed."""
+        return time <= EXCHANGED_TIME_MAX or self.is_plausible(time)

@@ -331,7 +331,8 @@ class Conversations:
             self._outbox.rejections.record(refusal[0], outgoing.destination, refusal[1], now=now)
             self._finish(stream, outgoing, refusal[1], now, message.nodes)
         else:
-            self._merge.merge(message, outgoing.destination, now=now)
+            operation = outgoing.operation if outgoing.purpose is Purpose.JOIN else None
+            self._merge.merge(message, outgoing.destination, operation=operation, now=now)
             self._finish(stream, outgoing, None, now, message.nodes)
 
     def _reject_answer(

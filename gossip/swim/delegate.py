@@ -39,8 +39,11 @@ class SwimDelegate:
         Who left should be known before who is gone.
         """
 
-    def merge_user_state(self, state: bytes, *, join: bool, now: float) -> None:
-        """Take what a peer added to its push-pull."""
+    def merge_user_state(self, state: bytes, *, operation: int | None, now: float) -> None:
+        """Take what a peer added to its push-pull.
+
+        `operation` is that of our own join which it answers, None for any other exchange.
+        """
 
     def receive_user_message(self, payload: bytes, source: Address | None, *, now: float) -> None:
         """Take a user message, without memberlist's type byte."""

@@ -132,14 +132,19 @@ class PushPullMerge:
             return "pool_refused", problem
         return None
 
-    def merge(self, remote: PushPull, source: Address, *, now: float) -> None:
-        """Take in a peer's table and the layer above's part; `refusal` was asked before."""
+    def merge(
+        self, remote: PushPull, source: Address, *, operation: int | None = None, now: float
+    ) -> None:
+        """Take in a peer's table and the layer above's part; `refusal` was asked before.
+
+        `operation` is that of the join which this answers, None for any other exchange.
+        """
         if remote.user_state:
             self._delegate.prepare_merge(remote.user_state, now=now)
         for record in remote.nodes:
             self._merge_record(record, source, now)
         if remote.user_state:
-            self._delegate.merge_user_state(remote.user_state, join=remote.join, now=now)
+            self._delegate.merge_user_state(remote.user_state, operation=operation, now=now)
 
     def _merge_record(self, record: NodeRecord, source: Address, now: float) -> None:
         membership = self._membership
