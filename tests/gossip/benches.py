@@ -219,8 +219,8 @@ class RecordingDelegate(SwimDelegate):
     def user_state(self, *, join: bool) -> bytes:
         return self.state
 
-    def merge_user_state(self, state: bytes, *, join: bool, now: float) -> None:
-        self.calls.append(("state", state, join))
+    def merge_user_state(self, state: bytes, *, operation: int | None, now: float) -> None:
+        self.calls.append(("state", state, operation))
 
     def receive_user_message(self, payload: bytes, source: Address | None, *, now: float) -> None:
         self.calls.append(("user", payload, source))

@@ -412,8 +412,9 @@ def test_join_shows_everything_and_merges_the_answer() -> None:
     assert request.user_state == b"\2ours"
     assert {node.name for node in request.nodes} == {OWN, "c"}
     assert bench.finished == []
-    bench.answer(dial.stream, PushPull((record("b", 2),), b"", True))
+    bench.answer(dial.stream, PushPull((record("b", 2),), b"\2theirs", True))
     assert bench.finished == [(operation, None, (record("b", 2),))]
+    assert bench.delegate.heard() == [("joined", "b"), ("state", b"\2theirs", operation)]
     assert bench.take_actions() == [CloseStream(dial.stream)]
     assert bench.state_of("b") == ("alive", 1)
 
