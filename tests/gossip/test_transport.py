@@ -253,14 +253,15 @@ def bind_error(host: str, port: int) -> BindError:
     return caught.value
 
 
-def test_udp_port_in_use_is_one_clear_line() -> None:
+async def test_udp_port_in_use_is_one_clear_line() -> None:
     """The text names protocol, address, port and the system's reason; the TCP twin is released."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-        for _ in range(2):
-            error = bind_error("127.0.0.1", port)
-            assert str(error) == (f"cannot listen on udp 127.0.0.1:{port}: address already in use")
+    taken = SocketTransport.open(Address("127.0.0.1", 0))
+    port = taken.address.port
+    taken._tcp.close()
+    for _ in range(2):
+        error = bind_error("127.0.0.1", port)
+        assert str(error) == f"cannot listen on udp 127.0.0.1:{port}: address already in use"
+    taken.close()
 
 
 def test_tcp_port_in_use_is_one_clear_line() -> None:
@@ -326,10 +327,14 @@ async def test_port_zero_tries_again_when_the_udp_twin_is_taken(
 async def test_ipv6_socket_leaves_ipv4_alone() -> None:
     """An address has one form on the wire, so `::` takes no IPv4 traffic in mapped form."""
     v6 = SocketTransport.open(Address("::", 0))
-    v4 = SocketTransport.open(Address("0.0.0.0", v6.address.port))
-    assert v4.address.port == v6.address.port
+    for sock in (v6._udp, v6._tcp):
+        assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(b"mapped", ("127.0.0.1", v6.address.port))
+    own = Address("::1", v6.address.port)
+    v6.send_packet_nowait(b"native", own)
+    assert await v6.receive_packets() == [(b"native", own)]
     v6.close()
-    v4.close()
 
 
 async def test_other_address_family_is_refused_without_a_resolver() -> None:
@@ -404,13 +409,19 @@ class FussySocket(socket.socket):
 
 def fussy_transport(granted_max: int = 1 << 30) -> tuple[FussySocket, SocketTransport]:
     """Return a transport on a UDP socket whose moods the test controls."""
-    udp = FussySocket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.granted_max = granted_max
-    udp.setblocking(False)
-    udp.bind(("127.0.0.1", 0))
-    tcp = socket.create_server(udp.getsockname())
-    tcp.setblocking(False)
-    return udp, SocketTransport(udp, tcp)
+    # The number must be free for both protocols, which only trying tells.
+    while True:
+        udp = FussySocket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.granted_max = granted_max
+        udp.setblocking(False)
+        udp.bind(("127.0.0.1", 0))
+        try:
+            tcp = socket.create_server(udp.getsockname())
+        except OSError:
+            udp.close()
+            continue
+        tcp.setblocking(False)
+        return udp, SocketTransport(udp, tcp)
 
 
 async def test_receive_buffer_is_halved_until_granted() -> None:
