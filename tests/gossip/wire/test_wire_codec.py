@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from rookery.gossip.serf.messages import (
+    ConflictMember,
+    ConflictResponse,
     LeaveIntent,
     PushPullState,
     Query,
@@ -19,9 +21,12 @@ from rookery.gossip.serf.tags import decode_tags_untrusted, encode_tags
 from rookery.gossip.wire.codec import (
     NeedMore,
     ObjectReader,
+    Shape,
     pack,
     pack_struct,
+    to_float,
     to_i64,
+    to_list,
     to_u8,
     to_u16,
     to_u32,
@@ -60,6 +65,13 @@ def ping(body: bytes) -> object:
     return decode_message_untrusted(b"\x00" + body)
 
 
+def to_vector(value: object) -> list[float]:
+    """Read a list of floats."""
+    return list(to_list(value, to_float))
+
+
+COORDINATE: Shape = ((b"Vec", to_vector), (b"Error", to_float), (b"Height", to_float))
+
 # What the Go codec encodes, decoded; by the id in the table.
 DECODED: dict[str, tuple[Any, Any]] = {
     "pphdr": (PUSH_PULL_HEADER, [300, 70000, True]),
@@ -79,6 +91,12 @@ DECODED: dict[str, tuple[Any, Any]] = {
         "serf 2",
         PushPullState(0, {"a": 300}, (), 0, (RecentEvents(5, (("e", None),)),), 0, event_slots=2),
     ),
+    "member": (
+        "serf 6",
+        ConflictResponse(ConflictMember("m", b"\x7f\0\0\1", 300, {"a": "b"}, 1, 0, 0, 0, 0, 0, 0)),
+    ),
+    "member-nil": ("serf 6", ConflictResponse(None)),
+    "coord": (COORDINATE, [[0.0, 1.5], 1.5, 1e-05]),
     "tags": ("tags", {"role": "a23456789012345678901234567890123456789"}),
 }
 
@@ -117,18 +135,19 @@ def test_tags_and_long_meta_equal_the_go_encoder() -> None:
 
 def decode_as_described(what: str, data: bytes) -> object:
     """Decode an entry of the table of foreign encodings."""
-    shape = {"push node state": NODE_STATE, "push-pull header": PUSH_PULL_HEADER, "ping": PING}
+    shape = {
+        "push node state": NODE_STATE,
+        "push-pull header": PUSH_PULL_HEADER,
+        "ping": PING,
+        "coordinate": COORDINATE,
+    }
     kind = what.partition(":")[0]
     if kind == "ack":
         return decode_message_untrusted(b"\x02" + data)
     return unpack_struct_untrusted(data, shape[kind])
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [entry for entry in TABLE["decodings"] if not entry["what"].startswith("coordinate")],
-    ids=lambda entry: entry["what"],
-)
+@pytest.mark.parametrize("entry", TABLE["decodings"], ids=lambda entry: entry["what"])
 def test_foreign_encoding_is_taken_as_by_the_newer_go_codecs(entry: dict[str, str]) -> None:
     """What go-msgpack v1.1 and v2 accept is accepted, what they refuse is refused."""
     data = bytes.fromhex(entry["bytes"])
@@ -260,6 +279,19 @@ def test_number_ranges_end_where_they_say(convert: Any, low: int, high: int) -> 
     for value in (low - 1, high + 1, True, 1.0, b"1"):
         with pytest.raises(MalformedInput):
             convert(value)
+
+
+@pytest.mark.parametrize(("value", "wanted"), [(1.5, 1.5), (7, 7.0), (-1, -1.0), (None, 0.0)])
+def test_float_takes_whole_numbers(value: object, wanted: float) -> None:
+    """Ints and nil count as floats, as in Go."""
+    assert to_float(value) == wanted
+
+
+@pytest.mark.parametrize("value", [True, b"1.5", [1.5]])
+def test_float_takes_nothing_else(value: object) -> None:
+    """Booleans, text and lists are no floats."""
+    with pytest.raises(MalformedInput):
+        to_float(value)
 
 
 @pytest.mark.parametrize(
