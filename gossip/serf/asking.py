@@ -211,6 +211,12 @@ class Asking:
         elif pending.on_response is not None:
             pending.on_response(response.sender, response.payload or b"")
 
+    def end(self, ltime: int, query_id: int, *, now: float) -> None:
+        """End a query because its asker has heard enough; one that is over is no error."""
+        pending = self._pending.get((ltime, query_id))
+        if pending is not None:
+            self.finish(pending, now=now)
+
     def finish(self, pending: PendingQuery, *, now: float) -> None:
         """End a query: at its deadline, or because enough is known."""
         if self._pending.pop((pending.ltime, pending.id), None) is None:

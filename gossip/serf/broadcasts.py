@@ -20,11 +20,13 @@ class SerfBroadcasts:
     def __init__(
         self,
         retransmit_mult: int,
+        gossip_nodes: int,
         members: Callable[[], int],
         dissemination: Dissemination,
         outbox: Outbox,
     ) -> None:
         self._retransmit_mult = retransmit_mult
+        self._gossip_nodes = gossip_nodes
         self._members = members
         self._dissemination = dissemination
         self._outbox = outbox
@@ -59,7 +61,7 @@ class SerfBroadcasts:
 
     def take(self, overhead: int, budget: int) -> list[bytes]:
         """Return messages that together, each plus `overhead`, fit `budget`."""
-        limit = transmit_limit(self._retransmit_mult, self._members())
+        limit = transmit_limit(self._retransmit_mult, self._members(), self._gossip_nodes)
         chosen: list[bytes] = []
         for queue in (self.intents, self.queries, self.events):
             if len(queue):

@@ -143,6 +143,7 @@ class SerfEngine(SwimDelegate):
         outbox = self._outbox = self._swim.outbox
         self._broadcasts = SerfBroadcasts(
             settings.swim.retransmit_mult,
+            settings.swim.gossip_nodes,
             lambda: len(self._members),
             self._swim.dissemination,
             outbox,
@@ -353,6 +354,10 @@ class SerfEngine(SwimDelegate):
         )
         key = (pending.ltime, pending.id)
         return key
+
+    def end_query(self, ltime: int, query_id: int, *, now: float) -> None:
+        """End a query of ours before its deadline; QueryFinished comes at once."""
+        self._asking.end(ltime, query_id, now=now)
 
     def change_keys(self, operation: str, key: bytes = b"", *, now: float) -> int:
         """Install, use, remove or list keys on every member; KeyOperationFinished tells the end.

@@ -24,9 +24,15 @@ BROADCASTS_MAX = 4096
 is so far behind that the oldest news is worthless, and a flooding peer must not own our memory."""
 
 
-def transmit_limit(retransmit_mult: int, nodes: int) -> int:
-    """Return how often a message is sent: `retransmit_mult * ceil(log10(nodes + 1))`."""
-    return retransmit_mult * math.ceil(math.log10(nodes + 1))
+def transmit_limit(retransmit_mult: int, nodes: int, gossip_nodes: int = 0) -> int:
+    """Return how often a message is sent: `retransmit_mult * ceil(log10(nodes + 1))`, as in Go.
+
+    In a pool so small that two gossip ticks reach everybody, often enough for that: one
+    transmission to each other node, at most `2 * gossip_nodes`. Go's four of a pool of six leave
+    one out now and then.
+    """
+    others_in_two_ticks = min(nodes - 1, 2 * gossip_nodes)
+    return max(retransmit_mult * math.ceil(math.log10(nodes + 1)), others_in_two_ticks)
 
 
 class Broadcast:

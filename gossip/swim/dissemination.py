@@ -135,7 +135,10 @@ class Dissemination:
         """
         messages: list[bytes] = []
         if len(self.queue):
-            limit = transmit_limit(self._settings.retransmit_mult, len(self._table))
+            settings = self._settings
+            limit = transmit_limit(
+                settings.retransmit_mult, len(self._table), settings.gossip_nodes
+            )
             messages = self.queue.take(budget, COMPOUND_PART_OVERHEAD, limit)
             budget -= sum(map(len, messages)) + COMPOUND_PART_OVERHEAD * len(messages)
         overhead = COMPOUND_PART_OVERHEAD + USER_MESSAGE_OVERHEAD
@@ -151,7 +154,7 @@ class Dissemination:
     def _tick(self, now: float) -> None:
         self._timer = None
         self.ticks += 1
-        targets = self._table.random_nodes(
+        targets = self._table.next_to_tell(
             self._settings.gossip_nodes, lambda node: self._is_told(node, now)
         )
         if not targets:

@@ -70,13 +70,14 @@ class Node:
 class NodeTable:
     """Nodes by name, in a list that is probed round-robin."""
 
-    __slots__ = ("_nodes", "_order", "_position", "_rng")
+    __slots__ = ("_nodes", "_order", "_position", "_rng", "_to_tell")
 
     def __init__(self, rng: random.Random) -> None:
         self._nodes: dict[str, Node] = {}
         self._order: list[Node] = []
         self._position = 0
         self._rng = rng
+        self._to_tell: list[Node] = []
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -115,6 +116,28 @@ class NodeTable:
                 break
             node = order[int(draw() * size)]
             if node not in chosen and is_wanted(node):
+                chosen.append(node)
+        return chosen
+
+    def next_to_tell(self, count: int, is_wanted: Callable[[Node], bool]) -> list[Node]:
+        """Choose up to `count` distinct nodes that are wanted, everybody once before anybody twice.
+
+        Go draws anew at each tick; in a pool of six it then happens (about once in a hundred) that
+        somebody is never drawn while a message lives, and misses it until the next push-pull. A
+        shuffled round has the same spread and leaves nobody out.
+        """
+        chosen: list[Node] = []
+        is_refilled = False
+        while len(chosen) < count:
+            if not self._to_tell:
+                if is_refilled:
+                    break
+                is_refilled = True
+                self._to_tell = [node for node in self._order if node not in chosen]
+                self._rng.shuffle(self._to_tell)
+                continue
+            node = self._to_tell.pop()
+            if self._nodes.get(node.name) is node and node not in chosen and is_wanted(node):
                 chosen.append(node)
         return chosen
 

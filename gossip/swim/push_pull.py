@@ -58,6 +58,8 @@ class PushPullSchedule:
         self._exchange = exchange
         self._is_running = False
         self._timer: Timer | None = None
+        self._settling: Timer | None = None
+        self._known_size = 1
 
     def start(self, now: float) -> None:
         """Allow exchanges.
@@ -70,15 +72,36 @@ class PushPullSchedule:
     def stop(self) -> None:
         """Exchange no more on our own account; peers are still answered."""
         self._is_running = False
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def wake(self, now: float) -> None:
-        """See to it that an exchange is coming: call it when the table has grown."""
-        if self._is_running and self._timer is None and len(self._table) > 1:
+        """See to it that an exchange is coming: call it when the table has another size."""
+        size = len(self._table)
+        has_grown = size > self._known_size
+        self._known_size = size
+        if not self._is_running or size <= 1:
+            return
+        if self._timer is None:
             stagger = self._rng.random() * self._settings.push_pull_interval
             self._schedule(now + stagger)
+        delay = self._settings.settling_delay
+        if has_grown and size <= SCALE_THRESHOLD and self._settling is None and delay > 0:
+            deadline = now + delay * (1.0 + self._rng.random())
+            self._settling = self._timers.schedule(deadline, self._settle)
+
+    def _settle(self, now: float) -> None:
+        """Exchange once with somebody, soon after the pool has grown.
+
+        In a small pool a message is sent only a few times, and whoever joins in that moment may
+        miss it; with Go it then takes until the next period, half a minute or more.
+        """
+        self._settling = None
+        self._exchange_with_somebody(now)
 
     def _schedule(self, start: float) -> None:
         period = push_pull_period(self._settings.push_pull_interval, len(self._table))
@@ -88,13 +111,15 @@ class PushPullSchedule:
         self._timer = None
         if len(self._table) <= 1:
             return  # wake() starts again
-        own_name = self._settings.node_name
-        partners = self._table.random_nodes(
-            1, lambda node: node.state is NodeState.ALIVE and node.name != own_name
-        )
-        for node in partners:
-            self._exchange(node, now)
+        self._exchange_with_somebody(now)
         self._schedule(now)
+
+    def _exchange_with_somebody(self, now: float) -> None:
+        own_name = self._settings.node_name
+        for node in self._table.random_nodes(
+            1, lambda node: node.state is NodeState.ALIVE and node.name != own_name
+        ):
+            self._exchange(node, now)
 
 
 class PushPullMerge:

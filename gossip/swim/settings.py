@@ -110,6 +110,11 @@ class SwimSettings:
     """How often whole tables are exchanged with one random node; stretched in pools of more than
     32."""
 
+    settling_delay: float = 1.0
+    """How long after a table of up to 32 has grown one exchange with somebody looks for what gossip
+    missed; up to as much again is added at random. Long enough for gossip to have come round. 0:
+    never, as in Go, where who joins in a bad moment waits for the next period."""
+
     probe_interval: float = 1.0
     """Time between probes. Detection takes about this, plus the suspicion."""
 
@@ -177,7 +182,12 @@ class SwimSettings:
         ):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, not {getattr(self, field)}")
-        for field in ("indirect_checks", "gossip_to_the_dead_time", "dead_node_reclaim_time"):
+        for field in (
+            "indirect_checks",
+            "gossip_to_the_dead_time",
+            "dead_node_reclaim_time",
+            "settling_delay",
+        ):
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must not be negative, it is {getattr(self, field)}")
         if not META_SIZE_MAX < self.packet_budget <= 65000:

@@ -446,7 +446,7 @@ class Bench:
 
 
 def swim_settings(**values: Any) -> SwimSettings:
-    """Return LAN settings of the engine on the bench, uncompressed unless asked for."""
+    """Return LAN settings of the engine on the bench: no compression and no settling by default."""
     return SwimSettings.profile(
         values.pop("profile", "lan"),
         **{
@@ -454,6 +454,7 @@ def swim_settings(**values: Any) -> SwimSettings:
             "address": ip(1),
             "port": PORT,
             "compression": False,
+            "settling_delay": 0.0,
             **values,
         },
     )

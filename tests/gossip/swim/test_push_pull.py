@@ -1,4 +1,4 @@
-"""Exchanging tables: the schedule, what each remote state does, what is refused, what is answered."""
+"""Exchanging tables: the schedule, what each state does, what is refused, what is answered."""
 
 from __future__ import annotations
 
@@ -562,3 +562,17 @@ def test_address_bytes_go_into_tables_as_they_came() -> None:
     bench.receive(Alive(1, "b", mapped, PORT, b"", OUR_VERSIONS))
     message = bench.dial(PushPull((), b"", False)).message
     assert mapped in {node.address for node in message.nodes}
+
+
+def test_small_pool_settles_by_one_exchange_after_it_has_grown() -> None:
+    """One exchange, one to two seconds after the growth, however many came; none without growth."""
+    bench = SwimBench(settling_delay=1.0)
+    for number, name in enumerate("bcd", 2):
+        bench.receive(alive(name, number, 1))
+    bench.answering |= {"b", "c", "d"}
+    bench.run_for(0.99)
+    assert bench.take_opened() == []
+    bench.run_for(1.02)
+    assert len(bench.take_opened()) == 1
+    bench.run_for(20.0)
+    assert bench.take_opened() == []
