@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import gc
 import os
 import sys
 import time
@@ -171,8 +170,7 @@ EXPERIMENTS: dict[str, Callable[[int, int], float]] = {
 
 
 def attempt(name: str, seed: int, nodes: int) -> tuple[str, int, float, str]:
-    """Run one experiment in a process of its own; return what came of it."""
-    gc.disable()
+    """Run one experiment in another process; return what came of it."""
     try:
         return name, seed, EXPERIMENTS[name](seed, nodes), ""
     except AssertionError as error:
@@ -190,7 +188,7 @@ def main() -> int:
     results: dict[str, list[float]] = {name: [] for name in names}
     problems = 0
     started = time.perf_counter()
-    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), max_tasks_per_child=8) as executor:
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as executor:
         futures = [
             executor.submit(attempt, name, seed, arguments.nodes)
             for name in names
