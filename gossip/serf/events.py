@@ -24,6 +24,10 @@ EVENTS_PER_LTIME_MAX = 128
 """Different events of one Lamport time. Only senders that have not heard of each other share a
 time, a handful even in a storm."""
 
+EVENTS_BYTES_MAX = 8 * 1024 * 1024
+"""Bytes of names and payloads that are remembered. One event of the largest size for each time in
+the ring fits well; a push-pull, which carries them all, may have 20 MiB."""
+
 
 class UserEvents:
     """The ring of recent events."""
@@ -33,6 +37,7 @@ class UserEvents:
         self._outbox = outbox
         self._ring: dict[int, tuple[int, list[tuple[str, bytes | None]]]] = {}
         self._ltime_min = 0
+        self._bytes = 0
 
     def ignore_before(self, ltime: int) -> None:
         """Drop events before `ltime` from now on."""
@@ -50,7 +55,7 @@ class UserEvents:
                 "lamport_time_out_of_range", source, f"event at {event.ltime}", now=now
             )
             return False
-        size = len(event.name) + len(event.payload or b"")
+        size = _size(event.name, event.payload)
         if size > USER_EVENT_SIZE_MAX:
             rejections.record(
                 "user_event_too_large", source, f"{event.name!r}: {size} bytes", now=now
@@ -67,6 +72,7 @@ class UserEvents:
         slot = event.ltime % EVENT_BUFFER_SIZE
         ltime, events = self._ring.get(slot, (event.ltime, []))
         if ltime != event.ltime:
+            self._forget(slot)
             events = []
         identity = (event.name, event.payload or None)
         if identity in events:
@@ -76,10 +82,24 @@ class UserEvents:
             return False
         events.append(identity)
         self._ring[slot] = (event.ltime, events)
+        self._bytes += size
+        while self._bytes > EVENTS_BYTES_MAX:
+            # What is forgotten could not be told from news any more: it counts as too early.
+            earliest, _ = min(self._ring.values(), key=lambda occupied: occupied[0])
+            self._forget(earliest % EVENT_BUFFER_SIZE)
+            self.ignore_before(earliest + 1)
         self._outbox.notices.append(
             UserEventReceived(event.ltime, event.name, event.payload or b"", event.coalesce)
         )
         return True
+
+    def _forget(self, slot: int) -> None:
+        _, events = self._ring.pop(slot)
+        self._bytes -= sum(_size(name, payload) for name, payload in events)
+
+
+def _size(name: str, payload: bytes | None) -> int:
+    return len(name.encode("utf-8", "surrogateescape")) + len(payload or b"")
 
 
 def is_too_old(clock: int, ltime: int, buffer_size: int) -> bool:

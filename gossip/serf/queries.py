@@ -55,6 +55,10 @@ configured otherwise; its events stop at 9 KiB."""
 QUERY_RESPONSE_SIZE_MAX = 1024
 """Bytes of an encoded response, and of a relay around one (Serf: QueryResponseSizeLimit)."""
 
+RELAYED_SIZE_MAX = 9 * 1024
+"""Bytes of an answer that is carried for others. Serf sends at most 1024 unless configured
+otherwise; what comes compressed could be more than a datagram holds."""
+
 QUERY_TIMEOUT_MAX = 3600.0
 """Seconds a query may stay open here, whatever it says: each open one is remembered."""
 
@@ -186,6 +190,9 @@ class Queries:
         receiver.
         """
         rejections = self._outbox.rejections
+        if len(relay.inner) > RELAYED_SIZE_MAX:
+            rejections.record("bad_relay", source, f"{len(relay.inner)} bytes", now=now)
+            return
         try:
             inner = decode_serf_message_untrusted(relay.inner)
         except MalformedInput as error:
