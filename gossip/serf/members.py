@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ..addresses import Address, address_of, ip_text
+from ..addresses import ADDRESS_SIZES, Address, address_of, ip_text
 
 
 class MemberStatus(IntEnum):
@@ -72,7 +72,12 @@ class Member:
 
     @property
     def host(self) -> str:
-        """The IP address as text."""
+        """The IP address as text; `?` and hex digits, as Go writes it, where it is none.
+
+        The table holds no such members, but a peer's answer to a look may show some.
+        """
+        if len(self.address) not in ADDRESS_SIZES:
+            return f"?{self.address.hex()}"
         return ip_text(self.address)
 
 
