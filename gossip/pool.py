@@ -41,14 +41,30 @@ from .addresses import Address, ip_bytes
 from .host_addresses import Resolver, advertised_host
 from .join_targets import JoinTargetError, parse_join_target
 from .notice_log import log_notice
-from .notices import LeaveFinished, Notice, PushPullFinished
+from .notices import (
+    ForceLeaveFinished,
+    KeyOperationFinished,
+    LeaveFinished,
+    Notice,
+    PushPullFinished,
+    QueryAcked,
+    QueryAnswered,
+    QueryFinished,
+)
+from .operations import Operations, Outcome
 from .pool_settings import PoolSettings
+from .query_stream import QueryStream
+from .serf.asking import Question
+from .serf.coordinates import Coordinate
 from .serf.engine import EngineState, SerfEngine, SerfStatistics
+from .serf.key_outcome import KeyOutcome
 from .serf.members import Member
+from .serf.recording import SnapshotRecorder, SnapshotSink
 from .serf.settings import SerfSettings
 from .stream_tasks import StreamStatistics, StreamTasks
 from .subscriptions import EventStream
 from .swim.settings import SwimSettings
+from .timed_evidence import TimedEvidence, utc_now, with_wall_clock
 from .transport import SocketTransport, Transport, TransportStatistics
 
 JOINS_AT_ONCE_MAX = 16
@@ -59,9 +75,15 @@ JOINS_AT_ONCE_PER_CALL_MAX = 4
 
 JOIN_REFUSED_TEXT = "Serf can't Join after Leave or Shutdown"
 
+CLOSED_MEANWHILE_TEXT = "the pool was stopped before this was done"
+
 
 class PoolClosed(Exception):
     """The pool is not (or no longer) in a state for this."""
+
+
+class ForceLeaveError(Exception):
+    """A force-leave was not broadcast in time; it may still have reached some members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +119,6 @@ class PoolStatistics:
     """Dropped for subscribers that did not keep up."""
 
 
-@dataclass(slots=True)
-class _Operation:
-    """A push-pull that somebody waits for; without an outcome at its end the pool has closed."""
-
-    finished: trio.Event
-    outcome: PushPullFinished | None = None
-
-
 class Pool:
     """Our part in a pool. `run` it in a nursery, or use `open_pool`."""
 
@@ -113,15 +127,26 @@ class Pool:
         settings: PoolSettings,
         *,
         open_transport: Callable[[Address], Transport] = SocketTransport.open,
+        snapshot: SnapshotSink | None = None,
     ) -> None:
-        """Prepare; nothing is opened before `bind` or `run`."""
+        """Prepare; nothing is opened before `bind` or `run`.
+
+        Args:
+            settings: Who we are and how we take part.
+            open_transport: Opens the network at an address.
+            snapshot: Keeps what the next life should remember; None: nothing is kept.
+        """
         self.settings = settings
+        self._recorder = (
+            None if snapshot is None else SnapshotRecorder(snapshot, settings.remembered)
+        )
         self._open_transport = open_transport
         self._log = structlog.get_logger("gossip").bind(node=settings.node_name)
         self._parts: tuple[Transport, SerfEngine, StreamTasks] | None = None
         self._nursery: trio.Nursery | None = None
         self._timer = trio.CancelScope()
-        self._operations: dict[int, _Operation] = {}
+        self._operations = Operations()
+        self._queries: dict[tuple[int, int], QueryStream] = {}
         self._subscribers: list[weakref.ref[EventStream]] = []
         self._left = trio.Event()
         self._has_left = False
@@ -166,7 +191,17 @@ class Pool:
         }
         swim = SwimSettings.profile(settings.profile, **{**fields, **settings.overrides})
         return SerfEngine(
-            SerfSettings(swim=swim, tags=settings.tags, admit=settings.admit),
+            SerfSettings(
+                swim=swim,
+                tags=settings.tags,
+                admit=settings.admit,
+                remembered=settings.remembered,
+                reconnect_interval=settings.reconnect_interval,
+                reconnect_timeout=settings.reconnect_timeout,
+                tombstone_timeout=settings.tombstone_timeout,
+                user_event_size_limit=settings.user_event_size_limit,
+                resolves_conflicts=settings.resolves_conflicts,
+            ),
             rng=random.Random(settings.seed),
             nonce=os.urandom,
         )
@@ -205,8 +240,9 @@ class Pool:
         self._is_closed = True
         transport.close()
         self._left.set()
-        for operation in self._operations.values():
-            operation.finished.set()
+        self._operations.close()
+        for stream in self._queries.values():
+            stream.end()
         for reference in self._subscribers:
             if (subscriber := reference()) is not None:
                 subscriber.close()
@@ -306,6 +342,8 @@ class Pool:
         if not self._has_left:
             engine = self._require_running()
             if engine.state is EngineState.ALIVE:
+                if self._recorder is not None:
+                    self._recorder.note_leave()
                 engine.leave(now=trio.current_time())
                 self._flush()
         await self._left.wait()
@@ -394,15 +432,118 @@ class Pool:
     async def _push_pull(self, start: Callable[[SerfEngine, float], int]) -> PushPullFinished:
         """Start a push-pull and wait for its end; the engine sees to it that there is one."""
         number = start(self._require_joinable(), trio.current_time())
-        operation = self._operations[number] = _Operation(trio.Event())
-        try:
-            self._flush()
-            await operation.finished.wait()
-        finally:
-            del self._operations[number]
-        if operation.outcome is None:
+        outcome = await self._finish(number, PushPullFinished)
+        if outcome is None:
             raise PoolClosed(JOIN_REFUSED_TEXT)
-        return operation.outcome
+        return outcome
+
+    # --- operating the pool -----------------------------------------------------------
+
+    def user_event(self, name: str, payload: bytes, *, coalesce: bool = True) -> int:
+        """Send a user event to everybody, ourselves included; return its Lamport time.
+
+        Raises:
+            EventRefused: It is too large.
+            PoolClosed: The pool is not running.
+        """
+        engine = self._require_running()
+        ltime = engine.user_event(name, payload, coalesce=coalesce, now=trio.current_time())
+        self._flush()
+        return ltime
+
+    def query(self, question: Question) -> QueryStream:
+        """Ask the pool; the stream has the answers, our own among them, until the deadline.
+
+        Close it (`with`) when enough is known: an open query takes one of a few hundred places.
+
+        Raises:
+            QueryRefused: It is too large, or too many are open.
+            PoolClosed: The pool is not running.
+        """
+        engine = self._require_running()
+        key = engine.query(question, now=trio.current_time())
+        stream = self._queries[key] = QueryStream(*key, self._end_query)
+        self._flush()
+        return stream
+
+    def respond(self, ltime: int, query_id: int, payload: bytes) -> None:
+        """Answer a query that a `QueryReceived` notice told of, once and before its deadline.
+
+        Raises:
+            LookupError: The query is unknown, answered already, or over.
+            ValueError: The answer is too large.
+            PoolClosed: The pool is not running.
+        """
+        engine = self._require_running()
+        engine.respond(ltime, query_id, payload, now=trio.current_time())
+        self._flush()
+
+    async def change_keys(self, operation: str, key: bytes = b"") -> KeyOutcome:
+        """Install, use, remove or list keys on every member; return what they said.
+
+        Returns when all live members have answered, or at the query's deadline.
+
+        Raises:
+            ValueError: No such operation, or a key of a wrong size.
+            QueryRefused: Too many queries are open.
+            PoolClosed: The pool is not running, or closed meanwhile.
+        """
+        engine = self._require_running()
+        number = engine.change_keys(operation, key, now=trio.current_time())
+        finished = await self._finish(number, KeyOperationFinished)
+        if finished is None:
+            raise PoolClosed(CLOSED_MEANWHILE_TEXT)
+        return finished.outcome
+
+    async def force_leave(self, name: str, *, prune: bool = False) -> None:
+        """Tell everybody that a failed member has left; with `prune`, to forget it altogether.
+
+        Returns when it was broadcast, at once when nobody could hear it. An unknown name is no
+        error, and a member that is alive refutes it.
+
+        Raises:
+            ForceLeaveError: It could not be broadcast in time.
+            PoolClosed: The pool is not running, or closed meanwhile.
+        """
+        engine = self._require_running()
+        number = engine.force_leave(name, prune=prune, now=trio.current_time())
+        finished = await self._finish(number, ForceLeaveFinished)
+        if finished is None:
+            raise PoolClosed(CLOSED_MEANWHILE_TEXT)
+        if finished.error is not None:
+            raise ForceLeaveError(finished.error)
+
+    def evidence_of(self, name: str) -> list[TimedEvidence]:
+        """Return why a member has its status, oldest first; empty for a stranger."""
+        records = self._require_bound()[1].evidence_of(name)
+        return with_wall_clock(records, now=trio.current_time(), wall_clock=utc_now())
+
+    def coordinate_of(self, name: str) -> Coordinate | None:
+        """Return where a member stands in the network; None when that is not known."""
+        return self._require_bound()[1].coordinate_of(name)
+
+    def estimated_rtt(self, one: str, other: str) -> float | None:
+        """Return the estimated round trip between two members in seconds, None when not known."""
+        return self._require_bound()[1].estimated_rtt(one, other)
+
+    def _end_query(self, stream: QueryStream) -> None:
+        if not self._is_closed:
+            engine = self._require_bound()[1]
+            engine.end_query(stream.ltime, stream.id, now=trio.current_time())
+            self._flush()
+
+    def _offer_to_query(self, notice: QueryAcked | QueryAnswered | QueryFinished) -> None:
+        key = notice.ltime, notice.id
+        if (stream := self._queries.get(key)) is not None:
+            stream.offer(notice)
+        if isinstance(notice, QueryFinished):
+            self._queries.pop(key, None)
+
+    async def _finish(self, number: int, kind: type[Outcome]) -> Outcome | None:
+        """Wait for the end of an operation that was just started; None: the pool closed first."""
+        with self._operations.expect(number) as operation:
+            self._flush()
+            return await operation.outcome(kind)
 
     # --- tasks
     # -------------------------------------------------------------------------------------
@@ -435,17 +576,19 @@ class Pool:
             streams.act(action, self._nursery)
         while (notice := engine.next_event()) is not None:
             self._deliver(notice)
+        if self._recorder is not None:
+            self._recorder.flush(engine.member_clock.time)
         deadline = _deadline_of(engine)
         if deadline != self._timer.deadline:
             self._timer.deadline = deadline
 
     def _deliver(self, notice: Notice) -> None:
         log_notice(self._log, notice)
-        if isinstance(notice, PushPullFinished):
-            operation = self._operations.get(notice.operation)
-            if operation is not None:
-                operation.outcome = notice
-                operation.finished.set()
+        if self._recorder is not None:
+            self._recorder.note(notice)
+        self._operations.take(notice)
+        if isinstance(notice, QueryAcked | QueryAnswered | QueryFinished):
+            self._offer_to_query(notice)
         elif isinstance(notice, LeaveFinished):
             self._has_left = True
             self._left.set()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .serf.settings import Admission
+from .serf.snapshot import Remembered
 from .wire.keyring import Keyring
 
 
@@ -56,6 +57,25 @@ class PoolSettings:
     """Looks at members of a pool, and returns why we must not be one pool with them, or None. A
     join asks it before anything of us is shown; the engine asks it again about every exchange and
     every new member, because others may join us, too."""
+
+    remembered: Remembered | None = None
+    """What an earlier life of ours knew: clocks go on from there, its members are looked for."""
+
+    reconnect_interval: float = 30.0
+    """Seconds between tries to reach a member that is missing; more often heals sooner and dials
+    more."""
+
+    reconnect_timeout: float = 86400.0
+    """Seconds a failed member stays listed before it is reaped."""
+
+    tombstone_timeout: float = 86400.0
+    """Seconds a member that left stays listed, so that old gossip about it is recognised."""
+
+    user_event_size_limit: int = 512
+    """Bytes of a user event that we send, name and payload; Serf's default. At most 9216."""
+
+    resolves_conflicts: bool = True
+    """Hold a vote when another node claims our name. Who loses is told by `NameConflictLost`."""
 
     seed: int | None = None
     """Makes the engine's choices repeatable; None: a different run each time."""

@@ -28,10 +28,13 @@ SHELL = {
     "__init__.py",
     "host_addresses.py",
     "notice_log.py",
+    "operations.py",
     "pool.py",
     "pool_settings.py",
+    "query_stream.py",
     "stream_tasks.py",
     "subscriptions.py",
+    "timed_evidence.py",
     "transport.py",
 }
 """Files of gossip/ itself that make up the shell around the engine: sockets, tasks, logs."""
@@ -150,7 +153,7 @@ def test_core_makes_no_generator_when_it_is_imported(path: Path) -> None:
 
 
 def test_http_is_not_a_package_by_itself() -> None:
-    """With an __init__.py, http/ would hide the standard library's http from Python started here."""
+    """With an __init__.py, http/ would hide the standard library's http from Python run here."""
     assert not (ROOT / "http" / "__init__.py").exists()
 
 
