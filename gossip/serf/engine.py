@@ -161,7 +161,13 @@ class SerfEngine(SwimDelegate):
         self._events = UserEvents(self.event_clock, outbox)
         internal = InternalQueries(self._name, self._members, settings.swim.keyring, outbox)
         self._queries = Queries(
-            self._name, self._members, self.query_clock, outbox, rng, internal.answer
+            self._name,
+            self._members,
+            self.query_clock,
+            outbox,
+            rng,
+            internal.answer,
+            lambda asker, message, now: self._swim.send_user_message(asker, message, now=now),
         )
         self._exchange = StateExchange(
             self._name,

@@ -53,7 +53,12 @@ QUERY_SIZE_MAX = 9 * 1024
 configured otherwise; its events stop at 9 KiB."""
 
 QUERY_RESPONSE_SIZE_MAX = 1024
-"""Bytes of an encoded response, and of a relay around one (Serf: QueryResponseSizeLimit)."""
+"""Bytes of an encoded response in a packet, and of a relay around one (Serf:
+QueryResponseSizeLimit). A larger response goes over a stream, which Go agents accept."""
+
+STREAM_RESPONSE_SIZE_MAX = 64 * 1024
+"""Bytes of an encoded response at all. The asker collects one of each member: what is larger should
+be fetched from us by some other way."""
 
 RELAYED_SIZE_MAX = 9 * 1024
 """Bytes of an answer that is carried for others. Serf sends at most 1024 unless configured
@@ -124,10 +129,12 @@ class Queries:
         outbox: Outbox,
         rng: random.Random,
         answer_internal: Callable[[Query], bytes | None],
+        send_by_stream: Callable[[Address, bytes, float], None],
     ) -> None:
         """Build on the engine's parts.
 
-        `answer_internal` gives the payload for a `_serf_` query, None for no answer.
+        `answer_internal` gives the payload for a `_serf_` query, None for no answer;
+        `send_by_stream` carries what is too large for a packet.
         """
         self._own_name = own_name
         self._members = members
@@ -135,6 +142,7 @@ class Queries:
         self._outbox = outbox
         self._rng = rng
         self._answer_internal = answer_internal
+        self._send_by_stream = send_by_stream
         self._ring: dict[int, tuple[int, list[int]]] = {}
         self._open: dict[tuple[int, int], tuple[Query, float]] = {}
         self._ltime_min = 0
@@ -175,12 +183,12 @@ class Queries:
 
         Raises:
             LookupError: The query is unknown, answered already, or over.
-            ValueError: The answer is larger than QUERY_RESPONSE_SIZE_MAX with its header.
+            ValueError: The answer is larger than STREAM_RESPONSE_SIZE_MAX with its header.
         """
         query, deadline = self._open.get((ltime, query_id), (None, now))
         if query is None or now >= deadline:
             raise LookupError(f"no open query {query_id} of time {ltime}")
-        self._respond(query, payload)
+        self._respond(query, payload, now)
         del self._open[ltime, query_id]
 
     def handle_relay(self, relay: Relay, source: Address | None, *, now: float) -> None:
@@ -227,10 +235,10 @@ class Queries:
     def _process(self, query: Query, now: float) -> None:
         if query.flags & QUERY_ACK:
             self._send(
-                query, QueryResponse(query.ltime, query.id, self._own_name, RESPONSE_ACK, None)
+                query, QueryResponse(query.ltime, query.id, self._own_name, RESPONSE_ACK, None), now
             )
         if query.name.startswith(INTERNAL_PREFIX):
-            self._answer(query)
+            self._answer(query, now)
             return
         deadline = now + min(max(query.timeout_ns, 0) / 1e9, QUERY_TIMEOUT_MAX)
         self._forget_over(now)
@@ -241,29 +249,33 @@ class Queries:
             )
         )
 
-    def _answer(self, query: Query) -> None:
+    def _answer(self, query: Query, now: float) -> None:
         """Answer one of Serf's own queries, if it has an answer and that fits a response."""
         payload = self._answer_internal(query)
         if payload is None:
             return
         try:
-            self._respond(query, payload)
+            self._respond(query, payload, now)
         except ValueError as error:
             self._outbox.remark(
                 "internal_answer_too_large", "warning", query=query.name, error=str(error)
             )
 
-    def _respond(self, query: Query, payload: bytes) -> None:
-        self._send(query, QueryResponse(query.ltime, query.id, self._own_name, 0, payload))
+    def _respond(self, query: Query, payload: bytes, now: float) -> None:
+        self._send(query, QueryResponse(query.ltime, query.id, self._own_name, 0, payload), now)
 
-    def _send(self, query: Query, response: QueryResponse) -> None:
+    def _send(self, query: Query, response: QueryResponse, now: float) -> None:
         encoded = encode_serf_message(response)
-        if len(encoded) > QUERY_RESPONSE_SIZE_MAX:
+        if len(encoded) > STREAM_RESPONSE_SIZE_MAX:
             raise ValueError(
                 f"response to query {query.name!r} is {len(encoded)} bytes with its header, "
-                f"the limit is {QUERY_RESPONSE_SIZE_MAX}"
+                f"the limit is {STREAM_RESPONSE_SIZE_MAX}"
             )
-        self._outbox.send(address_of(query.address, query.port), [_USER_TYPE + encoded])
+        asker = address_of(query.address, query.port)
+        if len(encoded) > QUERY_RESPONSE_SIZE_MAX:
+            self._send_by_stream(asker, encoded, now)
+            return
+        self._outbox.send(asker, [_USER_TYPE + encoded])
         self._relay(query, encoded)
 
     def _relay(self, query: Query, encoded: bytes) -> None:

@@ -22,7 +22,15 @@ from enum import Enum
 from ..addresses import Address
 from ..effects import CloseStream, OpenStream, SendStream
 from ..wire.errors import MalformedInput
-from ..wire.messages import Ack, ErrorReply, Ping, PushPull, User, encode_message
+from ..wire.messages import (
+    Ack,
+    ErrorReply,
+    Ping,
+    PushPull,
+    User,
+    encode_message,
+    encode_user_stream,
+)
 from ..wire.messages import NodeState as NodeRecord
 from ..wire.streams import StreamCodec, StreamReader
 from .delegate import SwimDelegate
@@ -53,6 +61,14 @@ class Purpose(Enum):
     JOIN = "join"
     LOOK = "look"
     STREAM_PING = "stream ping"
+    USER_MESSAGE = "user message"
+
+
+REMARKED = {
+    Purpose.PERIODIC: "push_pull_failed",
+    Purpose.USER_MESSAGE: "user_message_failed",
+}
+"""Conversations nobody waits for: what the log calls their failures."""
 
 
 @dataclass(slots=True, eq=False)
@@ -168,6 +184,11 @@ class Conversations:
             probe,
         )
 
+    def send_user_message(self, destination: Address, payload: bytes, *, now: float) -> None:
+        """Send a message of the layer above that is too large for a packet; nobody answers it."""
+        deadline = now + self._settings.stream_timeout
+        self._open(Purpose.USER_MESSAGE, destination, encode_user_stream(payload), deadline, 0)
+
     def _open(
         self,
         purpose: Purpose,
@@ -236,7 +257,9 @@ class Conversations:
                 self._outbox.rejections.record("stream_truncated", incoming.source, "", now=now)
             self._close(stream)
         elif (outgoing := self._outgoing.get(stream)) is not None:
-            self._finish(stream, outgoing, "EOF", now)
+            # A user message is not answered: the peer closes when it has read it.
+            is_done = outgoing.purpose is Purpose.USER_MESSAGE
+            self._finish(stream, outgoing, None if is_done else "EOF", now)
 
     def fail(self, stream: int, error: str, *, now: float) -> None:
         """Hear that a dial, a read or a write failed."""
@@ -352,9 +375,12 @@ class Conversations:
         self._close(stream)
         if outgoing.purpose in (Purpose.JOIN, Purpose.LOOK):
             self._on_finished(outgoing.operation, error, records, now)
-        elif error is not None and outgoing.purpose is Purpose.PERIODIC:
+        elif error is not None and outgoing.purpose in REMARKED:
             self._outbox.remark(
-                "push_pull_failed", "warning", peer=str(outgoing.destination), error=error
+                REMARKED[outgoing.purpose],
+                "warning",
+                peer=str(outgoing.destination),
+                error=error,
             )
 
     # --- bookkeeping ------------------------------------------------------------------

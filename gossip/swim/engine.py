@@ -258,6 +258,10 @@ class SwimEngine:
         self.conversations.push_pull(purpose, destination, now=now, operation=operation)
         return operation
 
+    def send_user_message(self, destination: Address, payload: bytes, *, now: float) -> None:
+        """Send a message of the layer above over a stream: one that is too large for a packet."""
+        self.conversations.send_user_message(destination, payload, now=now)
+
     def ping(self, node: str, destination: Address, *, now: float) -> int:
         """Ping once; PingFinished tells the end under the number returned."""
         operation = self.next_operation()

@@ -19,6 +19,7 @@ from rookery.gossip.serf.messages import (
     Relay,
     TagFilter,
     UserEvent,
+    decode_serf_message_untrusted,
     encode_filter,
     encode_serf_message,
 )
@@ -30,10 +31,12 @@ from rookery.gossip.serf.queries import (
     QUERY_SIZE_MAX,
     QUERY_TIMEOUT_MAX,
     RELAYED_SIZE_MAX,
+    STREAM_RESPONSE_SIZE_MAX,
     tag_matches,
 )
 from rookery.gossip.wire.messages import Dead, User, encode_message
 from rookery.gossip.wire.packets import PacketCodec
+from rookery.gossip.wire.streams import StreamCodec
 
 from ..benches import OWN, SerfBench, alive, at, ip, raw
 
@@ -321,17 +324,45 @@ def test_unknown_query_cannot_be_answered() -> None:
         bench.engine.respond(5, 77, b"x", now=bench.now)
 
 
-def test_answer_has_a_size_limit() -> None:
-    """1024 bytes with its header; after a refusal a shorter one may still be given."""
+def largest_payload(limit: int) -> int:
+    """Return how long an answer's payload may be so that all of it has `limit` bytes."""
+    near = limit - 100
+    return limit - len(encode_serf_message(QueryResponse(5, 77, OWN, 0, bytes(near)))) + near
+
+
+def test_answer_that_fits_goes_by_packet() -> None:
+    """Up to 1024 bytes with its header."""
     bench = SerfBench("b")
     bench.hear(query())
-    overhead = len(encode_serf_message(QueryResponse(5, 77, OWN, 0, bytes(900)))) - 900
-    largest = QUERY_RESPONSE_SIZE_MAX - overhead
-    with pytest.raises(ValueError, match="1024"):
-        bench.engine.respond(5, 77, bytes(largest + 1), now=bench.now)
+    largest = largest_payload(QUERY_RESPONSE_SIZE_MAX)
     bench.engine.respond(5, 77, bytes(largest), now=bench.now)
     ((_, response),) = answers(bench)
     assert len(encode_serf_message(response)) == QUERY_RESPONSE_SIZE_MAX
+    assert bench.take_opened() == []
+
+
+def test_larger_answer_goes_by_stream() -> None:
+    """One byte more than a packet may have is dialled to the asker as a user message."""
+    bench = SerfBench("b")
+    bench.hear(query())
+    answer = bytes(largest_payload(QUERY_RESPONSE_SIZE_MAX) + 1)
+    bench.engine.respond(5, 77, answer, now=bench.now)
+    assert answers(bench) == []
+    (opened,) = bench.take_opened()
+    message = StreamCodec(nonce=bytes).request_reader().feed(opened.data)
+    assert isinstance(message, User)
+    assert decode_serf_message_untrusted(message.payload) == QueryResponse(5, 77, OWN, 0, answer)
+
+
+def test_answer_has_a_size_limit() -> None:
+    """64 KiB with its header; after a refusal a shorter one may still be given."""
+    bench = SerfBench("b")
+    bench.hear(query())
+    largest = largest_payload(STREAM_RESPONSE_SIZE_MAX)
+    with pytest.raises(ValueError, match="65536"):
+        bench.engine.respond(5, 77, bytes(largest + 1), now=bench.now)
+    bench.engine.respond(5, 77, bytes(largest), now=bench.now)
+    assert len(bench.take_opened()) == 1
 
 
 def test_no_query_stays_open_longer_than_an_hour() -> None:
