@@ -27,6 +27,14 @@ def test_transmit_limit_grows_with_logarithm_of_pool(mult: int, nodes: int, limi
     assert transmit_limit(mult, nodes) == limit
 
 
+@pytest.mark.parametrize(
+    ("nodes", "limit"), [(1, 4), (2, 4), (5, 4), (6, 5), (7, 6), (8, 6), (9, 6), (10, 8), (100, 12)]
+)
+def test_small_pool_transmits_to_each_other_node(nodes: int, limit: int) -> None:
+    """As far as two ticks of three nodes reach; larger pools do as Go does."""
+    assert transmit_limit(4, nodes, 3) == limit
+
+
 def take(
     queue: BroadcastQueue, budget: int = 1000, overhead: int = 2, limit: int = 99
 ) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 
@@ -172,6 +173,41 @@ def test_random_choice_is_fair() -> None:
         )
         assert len(counts) == size
         assert max(counts.values()) < 2 * min(counts.values())
+
+
+def tell(table: NodeTable, count: int = 3) -> list[str]:
+    return [node.name for node in table.next_to_tell(count, lambda node: node.name != "n0")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 12, 100])
+def test_nodes_to_tell_are_distinct_and_nobody_is_left_out_for_long(size: int) -> None:
+    """A shuffled round: no draw of bad luck keeps all news from somebody for two rounds."""
+    table = make_table(size)
+    others = {f"n{number}" for number in range(1, size)}
+    last_told = dict.fromkeys(others, 0)
+    for call in range(1, 10 * size):
+        chosen = tell(table)
+        assert len(chosen) == len(set(chosen)) == min(3, size - 1)
+        assert set(chosen) <= others
+        last_told.update(dict.fromkeys(chosen, call))
+        assert all(call - told <= math.ceil(2 * (size - 1) / 3) for told in last_told.values())
+
+
+def test_nodes_that_come_or_go_during_a_round_of_telling_are_taken_note_of() -> None:
+    """The forgotten are not told any more, newcomers in the next round."""
+    table = make_table(6)
+    tell(table)
+    table.forget(lambda node: node.name == "n5")
+    table.add(make_node("new"))
+    told = [name for _ in range(6) for name in tell(table)]
+    assert "n5" not in told
+    assert "new" in told
+
+
+def test_nobody_to_tell_is_nobody() -> None:
+    """Neither in an empty table nor where nobody is wanted."""
+    assert NodeTable(random.Random(1)).next_to_tell(3, everybody) == []
+    assert make_table(5).next_to_tell(3, lambda _node: False) == []
 
 
 def test_same_seed_gives_the_same_order() -> None:

@@ -102,6 +102,7 @@ def test_values_at_their_limit_are_taken(values: dict[str, object]) -> None:
         ({"gossip_nodes": 0}, "gossip_nodes"),
         ({"indirect_checks": -1}, "indirect_checks"),
         ({"gossip_to_the_dead_time": -1.0}, "gossip_to_the_dead_time"),
+        ({"settling_delay": -1.0}, "settling_delay"),
         ({"dead_node_reclaim_time": -1.0}, "dead_node_reclaim_time"),
         ({"packet_budget": META_SIZE_MAX}, "packet_budget"),
         ({"packet_budget": 65001}, "packet_budget"),
