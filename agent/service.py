@@ -12,23 +12,68 @@ rules of HTTP answers and live in http/.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..gossip.notices import QueryAcked, QueryAnswered
+from ..gossip.pool import ForceLeaveError, PoolClosed
+from ..gossip.serf.asking import QueryRefused, Question
+from ..gossip.serf.engine import EventRefused
+from ..gossip.serf.members import MemberStatus
+from .event_ring import EventFeed, EventRing
+from .gossip_documents import (
+    Document,
+    base64_text,
+    coordinate_document,
+    evidence_document,
+    member_document,
+)
+from .keyring_requests import KeyringRequestError, change_keys
+from .own_tags import OwnTags, TagRefused
 from .quoting import readable
 from .server_tags import is_server
 from .stats import gossip_section, runtime_section, serf_section
 
 if TYPE_CHECKING:
     from ..gossip.pool import JoinResult, PoolStatistics
+    from ..gossip.query_stream import QueryStream
+    from ..gossip.serf.coordinates import Coordinate
+    from ..gossip.serf.key_outcome import KeyOutcome
     from ..gossip.serf.members import Member
+    from ..gossip.timed_evidence import TimedEvidence
+
+__all__ = [
+    "AgentService",
+    "EventFeed",
+    "EventRefused",
+    "ForceLeaveError",
+    "GossipUnavailable",
+    "JoinUnavailable",
+    "KeyringRequestError",
+    "PoolView",
+    "QueryRefused",
+    "Question",
+    "TagRefused",
+    "member_document",
+]
 
 SERVER_ROLE = "server"
 CLIENT_ROLE = "client"
 
+PING_QUERY = "_serf_ping"
+"""The query that every member acknowledges and nobody answers."""
+
+LIVE_STATUSES = (MemberStatus.ALIVE, MemberStatus.LEAVING)
+"""Members that can be expected to acknowledge."""
+
 
 class JoinUnavailable(Exception):
     """A join was asked for while the agent leaves, or after; `str()` is the answer's `error`."""
+
+
+class GossipUnavailable(Exception):
+    """The gossip pool is not running (any more); `str()` says so. Nothing was done."""
 
 
 class PoolView(Protocol):
@@ -38,6 +83,15 @@ class PoolView(Protocol):
     def local_member(self) -> Member: ...
     def statistics(self) -> PoolStatistics: ...
     async def join(self, addresses: Sequence[str]) -> JoinResult: ...
+    async def force_leave(self, name: str, *, prune: bool = False) -> None: ...
+    async def change_keys(self, operation: str, key: bytes = b"") -> KeyOutcome: ...
+    def user_event(self, name: str, payload: bytes, *, coalesce: bool = True) -> int: ...
+    def query(self, question: Question) -> QueryStream: ...
+    def respond(self, ltime: int, query_id: int, payload: bytes) -> None: ...
+    def evidence_of(self, name: str) -> list[TimedEvidence]: ...
+    def coordinate_of(self, name: str) -> Coordinate | None: ...
+    def estimated_rtt(self, one: str, other: str) -> float | None: ...
+    def set_tags(self, tags: Mapping[str, str]) -> None: ...
 
 
 class AgentService:
@@ -63,6 +117,8 @@ class AgentService:
         response_headers: Mapping[str, str],
         pool: PoolView,
         config: Mapping[str, Any],
+        tags: OwnTags | None = None,
+        events: EventRing | None = None,
     ) -> None:
         self.node_name = node_name
         self.region = region
@@ -72,6 +128,8 @@ class AgentService:
         self.response_headers = response_headers
         self._pool = pool
         self._config = config
+        self._tags = tags or OwnTags({}, {})
+        self._events = events or EventRing()
         self._members_seen: list[Member] = []
         self._members_version = 0
 
@@ -106,12 +164,166 @@ class AgentService:
         Raises:
             JoinUnavailable: The agent is leaving or has left; nothing was tried.
         """
-        from ..gossip.pool import PoolClosed
-
         try:
             return await self._pool.join(addresses)
         except PoolClosed as error:
             raise JoinUnavailable(str(error)) from error
+
+    # --- operating the pool --------------------------------------------------------------------
+
+    async def force_leave(self, name: str, *, prune: bool) -> None:
+        """Tell the pool that a failed member has left; with `prune`, that it is to be forgotten.
+
+        Returns when it was broadcast. A stranger's name, and a member that is not failed, are no
+        errors.
+
+        Raises:
+            ForceLeaveError: It could not be broadcast in time.
+            GossipUnavailable: The pool is not running.
+        """
+        with _pool_running():
+            await self._pool.force_leave(name, prune=prune)
+
+    async def keyring(self, operation: str, key_base64: str = "") -> KeyOutcome:
+        """Change the keys of all members: `list`, `install`, `use` or `remove`.
+
+        Args:
+            operation: Which of these.
+            key_base64: The key; a list has none.
+
+        Raises:
+            KeyringRequestError: It failed in full or in part; `str()` is the answer's text.
+            GossipUnavailable: The pool is not running.
+        """
+        with _pool_running():
+            return await change_keys(self._pool, operation, key_base64)
+
+    def fire_event(self, name: str, payload: bytes, coalesce: bool) -> Document:
+        """Send a user event to everybody; return `{"LTime","Name","Payload","Coalesce"}`.
+
+        Raises:
+            EventRefused: It is too large.
+            GossipUnavailable: The pool is not running.
+        """
+        with _pool_running():
+            ltime = self._pool.user_event(name, payload, coalesce=coalesce)
+        return {
+            "LTime": ltime,
+            "Name": name,
+            "Payload": base64_text(payload),
+            "Coalesce": coalesce,
+        }
+
+    def events_since(self, index: int | None) -> EventFeed:
+        """Return a reader of what came after number `index`; None: of what is still to come.
+
+        Iterating it follows the events and ends with the agent; `ready()` gives what is there now.
+        Documents have `Index`, `Time` and `Type`:
+
+        - `user-event` with `LTime`, `Name`, `Payload` (base64), `Coalesce`;
+        - `query`, one for the application, with `LTime`, `ID`, `Name`, `Payload`, `From`; `respond`
+          answers it;
+        - `member-join`, `-leave`, `-failed`, `-update`, `-reap` with `Member`;
+        - `lost` with `Count`, in place of events that are not kept any more (0: the number is of
+          an earlier life of the agent, how many is not known); it has no `Time`.
+        """
+        return self._events.feed(index)
+
+    def query(self, question: Question) -> AsyncIterator[Document]:
+        """Ask the pool, now; what comes back is yielded until the query's deadline.
+
+        Documents are `{"Type":"ack","From"}`, `{"Type":"response","From","Payload"}` and at the end
+        `{"Type":"done","Acks","Responses"}`. The query ends early when the iterator is closed.
+
+        Raises:
+            QueryRefused: It is too large, has impossible parameters, or too many are open.
+            GossipUnavailable: The pool is not running.
+        """
+        with _pool_running():
+            return _answers(self._pool.query(question))
+
+    def respond(self, ltime: int, query_id: int, payload: bytes) -> None:
+        """Answer a query that the events told of, once.
+
+        Raises:
+            LookupError: There is no such query, or it is answered or over.
+            ValueError: The answer is too large.
+            GossipUnavailable: The pool is not running.
+        """
+        with _pool_running():
+            self._pool.respond(ltime, query_id, payload)
+
+    def reachability(self) -> AsyncIterator[Document]:
+        """Ask every live member for an ack, now; yield them as they come, and who is missing.
+
+        Documents are `{"Type":"ack","From"}` and at the end `{"Type":"done","Members","Acks",
+        "Missing"}`: live members at the start, acks of them, names of those without. It is over
+        when all have acknowledged, or at the query's deadline.
+
+        Raises:
+            QueryRefused: Too many queries are open.
+            GossipUnavailable: The pool is not running.
+        """
+        with _pool_running():
+            expected = [member.name for member in self._live_members()]
+            return _acks(self._pool.query(Question(name=PING_QUERY, wants_acks=True)), expected)
+
+    def coordinates(self) -> list[Document]:
+        """Return where members stand in the network, sorted by name; unknown ones are left out."""
+        found = []
+        for member in sorted(self._pool.members(), key=lambda member: member.name):
+            coordinate = self._pool.coordinate_of(member.name)
+            if coordinate is not None:
+                found.append(coordinate_document(member.name, coordinate))
+        return found
+
+    def rtt(self, one: str, other: str) -> Document:
+        """Return `{"From","To","RTT"}`: the estimate in seconds, None when it is not known."""
+        return {"From": one, "To": other, "RTT": self._pool.estimated_rtt(one, other)}
+
+    def evidence(self, name: str) -> Document:
+        """Return why a member has its status: `{"Name","Status","Evidence":[…]}`, oldest first.
+
+        Raises:
+            LookupError: There is no such member.
+        """
+        for member in self._pool.members():
+            if member.name == name:
+                return evidence_document(member, self._pool.evidence_of(name))
+        raise LookupError(f"no member named {readable(name)!r}")
+
+    def tags(self) -> dict[str, str]:
+        """Return our own tags."""
+        return self._tags.merged()
+
+    def set_tags(self, set_tags: Mapping[str, str], delete: Iterable[str]) -> dict[str, str]:
+        """Change our own tags everywhere and return them all.
+
+        They stay until the agent ends, over `gossip.tags` of the settings also when that is
+        reloaded. Deleting a tag that is not there is no error.
+
+        Raises:
+            TagRefused: One is the agent's own; nothing has changed. A ValueError.
+            ValueError: They are too large (TagsTooLarge); nothing has changed.
+            GossipUnavailable: The pool is not running.
+        """
+        return self._show_tags(self._tags.with_changes(set_tags, delete))
+
+    def reload_tags(self, of_settings: Mapping[str, str]) -> dict[str, str]:
+        """Take `gossip.tags` as read again; return our tags. Raises as `set_tags`."""
+        return self._show_tags(self._tags.with_settings(of_settings))
+
+    def _show_tags(self, tags: OwnTags) -> dict[str, str]:
+        merged = tags.merged()
+        with _pool_running():
+            self._pool.set_tags(merged)
+        self._tags = tags
+        return merged
+
+    def _live_members(self) -> list[Member]:
+        return [member for member in self._pool.members() if member.status in LIVE_STATUSES]
+
+    # --- the agent itself ----------------------------------------------------------------------
 
     def self_document(self) -> dict[str, Any]:
         """Return the whole answer of GET /v1/agent/self: `config`, `member` and `stats`.
@@ -174,18 +386,43 @@ class AgentService:
         )
 
 
-def member_document(member: Member) -> dict[str, Any]:
-    """Return a member as the API writes it (an element of `Members`, and `member` of self)."""
-    return {
-        "Addr": member.host,
-        "DelegateCur": member.delegate_cur,
-        "DelegateMax": member.delegate_max,
-        "DelegateMin": member.delegate_min,
-        "Name": readable(member.name),
-        "Port": member.port,
-        "ProtocolCur": member.protocol_cur,
-        "ProtocolMax": member.protocol_max,
-        "ProtocolMin": member.protocol_min,
-        "Status": member.status.name.lower(),
-        "Tags": {readable(key): readable(value) for key, value in member.tags.items()},
+async def _answers(stream: QueryStream) -> AsyncIterator[Document]:
+    """Yield what comes back on a query."""
+    with stream:
+        async for notice in stream:
+            if isinstance(notice, QueryAcked):
+                yield {"Type": "ack", "From": readable(notice.sender)}
+            else:
+                payload = base64_text(notice.payload)
+                yield {"Type": "response", "From": readable(notice.sender), "Payload": payload}
+        finished = stream.finished
+        if finished is not None:
+            yield {"Type": "done", "Acks": finished.acks, "Responses": finished.responses}
+
+
+async def _acks(stream: QueryStream, expected: Sequence[str]) -> AsyncIterator[Document]:
+    """Yield the acks of a query and who is missing."""
+    missing = dict.fromkeys(expected)
+    with stream:
+        async for notice in stream:
+            if isinstance(notice, QueryAnswered):
+                continue
+            missing.pop(notice.sender, None)
+            yield {"Type": "ack", "From": readable(notice.sender)}
+            if not missing:
+                break
+    yield {
+        "Type": "done",
+        "Members": len(expected),
+        "Acks": len(expected) - len(missing),
+        "Missing": [readable(name) for name in missing],
     }
+
+
+@contextmanager
+def _pool_running() -> Iterator[None]:
+    """Turn the pool's way to say that it does not run into ours."""
+    try:
+        yield
+    except PoolClosed as error:
+        raise GossipUnavailable(str(error)) from error

@@ -44,12 +44,13 @@ class KeyManager:
             now: Engine seconds.
 
         Raises:
-            ValueError: No such operation, or a key of a wrong size.
+            ValueError: No such operation, or a key of a wrong size to install. What else is wrong with
+                a key is for each member to say.
             QueryRefused: Too many queries are open.
         """
         if operation not in KEY_OPERATIONS:
             raise ValueError(f"key operation must be one of {', '.join(KEY_OPERATIONS)}")
-        if operation != "list" and len(key) not in (16, 24, 32):
+        if operation == "install" and len(key) not in (16, 24, 32):
             raise ValueError("key size must be 16, 24 or 32 bytes")
         nodes = self._live_members()
         tally = KeyTally(nodes)
