@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import notices
+    from .coalesced_stream import CoalescedStream
     from .host_addresses import AdvertiseError
     from .pool import (
+        ForceLeaveError,
         JoinError,
         JoinResult,
         Pool,
@@ -28,25 +30,45 @@ if TYPE_CHECKING:
         open_pool,
     )
     from .pool_settings import PoolSettings
+    from .query_stream import QueryStream
+    from .serf.asking import QueryRefused, Question
+    from .serf.coalescing import CoalesceSettings, MemberEvents
+    from .serf.engine import EventRefused
+    from .serf.key_outcome import KeyOutcome
     from .serf.members import Member, MemberStatus
+    from .serf.recording import SnapshotSink
+    from .serf.snapshot import Remembered
     from .subscriptions import EventStream, Lost
+    from .timed_evidence import TimedEvidence
     from .transport import BindError
     from .wire.keyring import Keyring
 
 __all__ = [
     "AdvertiseError",
     "BindError",
+    "CoalesceSettings",
+    "CoalescedStream",
+    "EventRefused",
     "EventStream",
+    "ForceLeaveError",
     "JoinError",
     "JoinResult",
+    "KeyOutcome",
     "Keyring",
     "Lost",
     "Member",
+    "MemberEvents",
     "MemberStatus",
     "Pool",
     "PoolClosed",
     "PoolSettings",
     "PoolStatistics",
+    "QueryRefused",
+    "QueryStream",
+    "Question",
+    "Remembered",
+    "SnapshotSink",
+    "TimedEvidence",
     "notices",
     "open_pool",
 ]
@@ -54,17 +76,29 @@ __all__ = [
 _HOMES = {
     "AdvertiseError": ".host_addresses",
     "BindError": ".transport",
+    "CoalesceSettings": ".serf.coalescing",
+    "CoalescedStream": ".coalesced_stream",
+    "EventRefused": ".serf.engine",
     "EventStream": ".subscriptions",
+    "ForceLeaveError": ".pool",
     "JoinError": ".pool",
     "JoinResult": ".pool",
+    "KeyOutcome": ".serf.key_outcome",
     "Keyring": ".wire.keyring",
     "Lost": ".subscriptions",
     "Member": ".serf.members",
+    "MemberEvents": ".serf.coalescing",
     "MemberStatus": ".serf.members",
     "Pool": ".pool",
     "PoolClosed": ".pool",
     "PoolSettings": ".pool_settings",
     "PoolStatistics": ".pool",
+    "QueryRefused": ".serf.asking",
+    "QueryStream": ".query_stream",
+    "Question": ".serf.asking",
+    "Remembered": ".serf.snapshot",
+    "SnapshotSink": ".serf.recording",
+    "TimedEvidence": ".timed_evidence",
     "open_pool": ".pool",
 }
 

@@ -38,6 +38,7 @@ import structlog
 import trio
 
 from .addresses import Address, ip_bytes
+from .coalesced_stream import CoalescedStream
 from .host_addresses import Resolver, advertised_host
 from .join_targets import JoinTargetError, parse_join_target
 from .notice_log import log_notice
@@ -55,6 +56,7 @@ from .operations import Operations, Outcome
 from .pool_settings import PoolSettings
 from .query_stream import QueryStream
 from .serf.asking import Question
+from .serf.coalescing import CoalesceSettings
 from .serf.coordinates import Coordinate
 from .serf.engine import EngineState, SerfEngine, SerfStatistics
 from .serf.key_outcome import KeyOutcome
@@ -282,6 +284,12 @@ class Pool:
         self._subscribers = [known for known in self._subscribers if known() is not None]
         self._subscribers.append(weakref.ref(subscriber))
         return subscriber
+
+    def coalesced_events(
+        self, *kinds: type[Notice], settings: CoalesceSettings | None = None
+    ) -> CoalescedStream:
+        """Subscribe as by `events`, with bursts of member and user events put together."""
+        return CoalescedStream(self.events(*kinds), settings or CoalesceSettings())
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Change our tags and tell the pool.

@@ -26,6 +26,7 @@ MAY_IMPORT = {
 
 SHELL = {
     "__init__.py",
+    "coalesced_stream.py",
     "host_addresses.py",
     "notice_log.py",
     "operations.py",

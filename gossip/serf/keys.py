@@ -44,8 +44,8 @@ class KeyManager:
             now: Engine seconds.
 
         Raises:
-            ValueError: No such operation, or a key of a wrong size to install. What else is wrong with
-                a key is for each member to say.
+            ValueError: No such operation, or a key of a wrong size to install. What else is wrong
+                with a key is for each member to say.
             QueryRefused: Too many queries are open.
         """
         if operation not in KEY_OPERATIONS:
