@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .addresses import Address
+from .addresses import Address, address_of
 from .effects import CloseStream, OpenStream, Packet, SendStream
 from .notices import (
     InputRejected,
@@ -87,6 +87,8 @@ class SimulatedNode:
     """Counts starts, so that what was on its way to an earlier life is not delivered to a later
     one."""
     links: dict[int, StreamEnd] = field(default_factory=dict)
+    joining: set[int] = field(default_factory=set)
+    """Operations of joins that are announced when they have worked."""
     remembered: Remembered | None = None
     """What its snapshot file said when it went down."""
 
@@ -216,7 +218,7 @@ class Simulation:
             tags=tags or {},
             **self._serf,
         )
-        node = SimulatedNode(key, settings, Address(".".join(map(str, raw)), port))
+        node = SimulatedNode(key, settings, address_of(raw, port))
         self.nodes[key] = node
         if is_started:
             self.start(key)
@@ -230,6 +232,7 @@ class Simulation:
         if (other := self._by_address.get(node.address)) is not None:
             raise RuntimeError(f"{other.name} is running at {node.address}")
         node.life += 1
+        node.joining.clear()
         # Each life of each node has its own random source: adding a node does not change the
         # choices of others.
         rng = random.Random(f"{self.seed}/{key}/{node.life}")
@@ -259,8 +262,7 @@ class Simulation:
     def join(self, key: str, through: str) -> None:
         """Let a node join through another, and announce itself when that worked."""
         node = self.nodes[key]
-        node.running.join(self.nodes[through].address, now=self.now)
-        node.running.announce_join(now=self.now)
+        node.joining.add(node.running.join(self.nodes[through].address, now=self.now))
         self._flush(node)
 
     def join_all(self, *, through: str, interval: float = 0.01) -> None:
@@ -391,6 +393,10 @@ class Simulation:
             elif isinstance(action, CloseStream):
                 self._write(node, action.stream, None)
         while (notice := engine.next_event()) is not None:
+            if isinstance(notice, PushPullFinished) and notice.operation in node.joining:
+                node.joining.discard(notice.operation)
+                if notice.error is None:
+                    engine.announce_join(now=self.now)
             self._digest.update(
                 f"{self.now!r} {node.name} {describe(notice)}\n".encode("utf-8", "replace")
             )
