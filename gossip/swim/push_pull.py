@@ -89,16 +89,17 @@ class PushPullSchedule:
         if self._timer is None:
             stagger = self._rng.random() * self._settings.push_pull_interval
             self._schedule(now + stagger)
-        delay = self._settings.settling_delay
-        if has_grown and size <= SCALE_THRESHOLD and self._settling is None and delay > 0:
+        delay = push_pull_period(self._settings.settling_delay, size)
+        if has_grown and self._settling is None and delay > 0:
             deadline = now + delay * (1.0 + self._rng.random())
             self._settling = self._timers.schedule(deadline, self._settle)
 
     def _settle(self, now: float) -> None:
         """Exchange once with somebody, soon after the pool has grown.
 
-        In a small pool a message is sent only a few times, and whoever joins in that moment may
-        miss it; with Go it then takes until the next period, half a minute or more.
+        News is sent a limited number of times to those whom the sender knows, and whoever joins in
+        that moment may miss it; with Go it then takes until the next period, minutes in a large
+        pool. The delay is stretched like the period, so that a storm of joins costs no more.
         """
         self._settling = None
         self._exchange_with_somebody(now)
