@@ -1,7 +1,8 @@
 """GET /v1/agent/self: the agent about itself.
 
-Only the method is checked. The document (configuration, member, statistics) is the service's; it
-is never kept, because its statistics change all the time.
+Only the method is checked. The document (configuration, member, statistics) is the service's, but
+for the section `http` of the statistics, which is counted here. It is never kept, because its
+statistics change all the time.
 
 Where it comes from (public API): Nomad's `AgentSelfRequest` in `command/agent/agent_endpoint.go`.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .counters import Counters, statistics_section
 from .request import Request
 from .responses import Response, json_response
 
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
 class AgentSelf:
     """The endpoint."""
 
-    def __init__(self, service: AgentService) -> None:
+    def __init__(self, service: AgentService, counters: Counters) -> None:
         self._service = service
+        self._counters = counters
 
     def answer(self, request: Request) -> Response:
         """Answer with the self document."""
         request.require_method("GET")
-        return json_response(self._service.self_document(), is_pretty=request.parameters.is_pretty)
+        document = self._service.self_document()
+        own = statistics_section(self._counters.snapshot())
+        shown = {**document, "stats": {**document["stats"], "http": own}}
+        return json_response(shown, is_pretty=request.parameters.is_pretty)

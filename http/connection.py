@@ -15,9 +15,12 @@ Refusals. What cannot be read as a request of ours (malformed, oversized, slow) 
 and the connection ends, since nobody knows where the next request would begin. Before closing we
 say that we are done and read on for a moment, lest the kernel's reset destroys the answer.
 
-Leaving. While a waiting handler works, the connection is read: what arrives is a request sent
-ahead, and an end or a break sets `Request.disconnected`. Handlers that answer at once are not
-worth that.
+Leaving. While a waiting handler works, or a stream is written, the connection is read: what arrives
+is a request sent ahead, and an end or a break sets `Request.disconnected`. Handlers that answer at
+once are not worth that.
+
+Streams (streaming.py) are written by one loop: take what waits, write it as a chunk under the
+write time-out, wait for more without any.
 
 What it leaves out: `Upgrade`, and `Connection: keep-alive` for HTTP/1.0 (closed after one answer);
 `Expect: 100-continue` is honoured. A target holds printable ASCII only, as RFC 3986 has it; other
@@ -45,6 +48,7 @@ from .request import Request
 from .responses import Response, phrase_of, response_head, text_response
 from .routing import AnyEndpoint, Endpoint, WaitingEndpoint
 from .settings import RECEIVE_SIZE, HttpSettings
+from .streaming import GzipChunks, Outlet, StreamedResponse
 from .urls import BadTarget
 
 _log = structlog.get_logger("http")
@@ -65,17 +69,22 @@ class Application(Protocol):
     """What a connection serves; `api.Api` is the real one."""
 
     def find(self, request: Request) -> AnyEndpoint | Response: ...
-    def answer_nowait(self, endpoint: Endpoint, request: Request) -> Response: ...
-    async def answer(self, endpoint: WaitingEndpoint, request: Request) -> Response: ...
+    def answer_nowait(
+        self, endpoint: Endpoint, request: Request
+    ) -> Response | StreamedResponse: ...
+    async def answer(
+        self, endpoint: WaitingEndpoint, request: Request
+    ) -> Response | StreamedResponse: ...
 
 
 class Phase(Enum):
-    """What a connection waits for. All but the work itself has a deadline."""
+    """What a connection waits for. All but work, and a stream's next chunk, has a deadline."""
 
     IDLE = "request"
     HEAD = "head"
     BODY = "body"
     WORKING = "work"
+    STREAMING = "stream"
     WRITING = "writing"
 
 
@@ -118,6 +127,7 @@ class Connection:
         self._is_draining = False
         self._phase = Phase.IDLE
         self._scope = trio.CancelScope()
+        self._endless: Outlet | None = None
 
     async def run(self) -> None:
         """Serve until either side ends it. Errors of the client's doing stay in here."""
@@ -138,10 +148,15 @@ class Connection:
         return self._scope.deadline
 
     def begin_drain(self) -> None:
-        """Take no new request: end now if idle, else after the request being worked on."""
+        """Take no new request: end now if idle, else after the request being worked on.
+
+        A stream without an end gets one.
+        """
         self._is_draining = True
         if self._phase is Phase.IDLE:
             self._scope.cancel()
+        elif self._endless is not None:
+            self._endless.end()
 
     async def _serve(self) -> Refused | None:
         """Serve requests until there are no more; return why, if the client is to be told."""
@@ -168,6 +183,7 @@ class Connection:
         target = self._application.find(request)
         keeps = not isinstance(target, Response) and target.reads_body
         request.body = await self._read_body(request, head, keeps=keeps)
+        response: Response | StreamedResponse
         if isinstance(target, Response):
             response = target
         elif isinstance(target, Endpoint):
@@ -177,7 +193,10 @@ class Connection:
             response = await self._answer_watching(target, request)
         self._counters.requests += 1
         self._enter(Phase.WRITING, self._settings.write_timeout)
-        await self._send(response, request.header(b"accept-encoding"), closes=self._is_draining)
+        if isinstance(response, StreamedResponse):
+            await self._stream_out(response, request)
+        else:
+            await self._send(response, request.header(b"accept-encoding"), closes=self._is_draining)
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
@@ -300,12 +319,21 @@ class Connection:
 
     # Answering
 
-    async def _answer_watching(self, endpoint: WaitingEndpoint, request: Request) -> Response:
+    async def _answer_watching(
+        self, endpoint: WaitingEndpoint, request: Request
+    ) -> Response | StreamedResponse:
         """Have a waiting endpoint answer while the client is watched."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch, request)
-            response = await self._application.answer(endpoint, request)
-            nursery.cancel_scope.cancel()
+        response: Response | StreamedResponse | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, request)
+                response = await self._application.answer(endpoint, request)
+                nursery.cancel_scope.cancel()
+        except BaseException:
+            if isinstance(response, StreamedResponse):
+                response.close()  # cut off between the answer and its first byte
+            raise
+        assert response is not None  # all other ends of the block raise
         return response
 
     async def _watch(self, request: Request) -> None:
@@ -344,6 +372,88 @@ class Connection:
         else:
             await self._stream.send_all(data)
             await self._stream.send_all(body)
+
+    # Streaming
+
+    async def _stream_out(self, response: StreamedResponse, request: Request) -> None:
+        """Write a streamed answer; unless it came to its end, h11 shows that it did not."""
+        self._counters.streams_open += 1
+        outlet = Outlet(self._settings.stream_buffer_size_max)
+        if response.is_endless:
+            self._endless = outlet
+            if self._is_draining:
+                outlet.end()
+        broken: Exception | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_stream, request, nursery.cancel_scope)
+                if self._method == "HEAD":
+                    outlet.end()
+                else:
+                    nursery.start_soon(
+                        self._produce, response, request, outlet, nursery.cancel_scope
+                    )
+                try:
+                    await self._write_stream(response, request, outlet)
+                except _DISCONNECTED as error:
+                    broken = error
+                nursery.cancel_scope.cancel()
+            if broken is not None:
+                raise broken  # here, so that it comes bare and not in a group
+        finally:
+            self._endless = None
+            self._counters.streams_open -= 1
+            response.close()
+
+    async def _watch_stream(self, request: Request, scope: trio.CancelScope) -> None:
+        """End a stream as soon as its client is gone."""
+        await self._watch(request)
+        if request.disconnected.is_set():
+            scope.cancel()
+
+    async def _produce(
+        self,
+        response: StreamedResponse,
+        request: Request,
+        outlet: Outlet,
+        scope: trio.CancelScope,
+    ) -> None:
+        """Have a stream's producer work; what it raises cuts the stream off."""
+        try:
+            await response.produce(outlet)
+        except Exception as error:
+            _log.error("stream_failed", path=request.target, client=self._client, exc_info=error)
+            scope.cancel()
+        outlet.end()
+
+    async def _write_stream(
+        self, response: StreamedResponse, request: Request, outlet: Outlet
+    ) -> None:
+        """Write a head, at once, and what comes out of an outlet, to its end."""
+        is_compressed = accepts_gzip(request.header(b"accept-encoding"))
+        head = response_head(
+            response, body_size=None, is_compressed=is_compressed, closes=self._is_draining
+        )
+        await self._write(self._http.send(head))
+        packer = GzipChunks() if is_compressed and self._method != "HEAD" else None
+        interval = response.heartbeat_interval if response.heartbeat else math.inf
+        while True:
+            self._enter(Phase.STREAMING, math.inf)
+            data = response.heartbeat
+            with trio.move_on_after(interval):
+                data = await outlet.receive()
+            if not data:
+                break
+            if packer is not None:
+                data = packer.compress(data)
+            await self._write(self._http.send(h11.Data(data=data)))
+        end = self._http.send(h11.Data(data=packer.finish())) if packer is not None else b""
+        await self._write(end + self._http.send(h11.EndOfMessage()))
+
+    async def _write(self, data: bytes) -> None:
+        """Write part of a stream, in its time."""
+        self._enter(Phase.WRITING, self._settings.write_timeout)
+        await self._stream.send_all(data)
 
     # Refusing
 

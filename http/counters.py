@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class HttpStatistics:
         connections_accepted: Connections served since the start.
         connections_refused: Connections closed unserved because a limit was reached.
         requests: Requests answered, whatever the answer.
+        streams_open: Streamed answers that are being written now.
         refusals: `dict[status, count]` of requests not worked on: malformed, too large, too slow.
         crashes: Connections that ended by a defect of ours.
     """
@@ -27,8 +28,21 @@ class HttpStatistics:
     connections_accepted: int
     connections_refused: int
     requests: int
+    streams_open: int
     refusals: Mapping[int, int]
     crashes: int
+
+
+def statistics_section(statistics: HttpStatistics) -> dict[str, str]:
+    """Return the counts as a section of the self document's `stats`: texts all."""
+    section: dict[str, str] = {}
+    for field_ in fields(statistics):
+        value = getattr(statistics, field_.name)
+        if isinstance(value, Mapping):
+            section.update({f"{field_.name}.{key}": str(count) for key, count in value.items()})
+        else:
+            section[field_.name] = str(value)
+    return section
 
 
 @dataclass(slots=True)
@@ -39,6 +53,7 @@ class Counters:
     connections_accepted: int = 0
     connections_refused: int = 0
     requests: int = 0
+    streams_open: int = 0
     refusals: Counter[int] = field(default_factory=Counter)
     crashes: int = 0
 
@@ -49,6 +64,7 @@ class Counters:
             connections_accepted=self.connections_accepted,
             connections_refused=self.connections_refused,
             requests=self.requests,
+            streams_open=self.streams_open,
             refusals=dict(self.refusals),
             crashes=self.crashes,
         )

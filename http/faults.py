@@ -4,6 +4,7 @@ A handler raises; it never writes an error itself. An exception is one of
 
 * a `Fault` type listed in `FAULTS`, which fixes status and text;
 * a `CodedFault`, which carries both, for errors whose text holds a value;
+* an error of the agent listed in `AGENT_FAULTS`, whose own text is told;
 * anything with a plain text meant for the client (`PlainFault`): 500, unless the text *ends in*
 one
   of the suffixes below, which then is the whole answer. Errors that crossed agents arrive with
@@ -18,6 +19,16 @@ answer.
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from ..agent.service import (
+    EventRefused,
+    ForceLeaveError,
+    GossipUnavailable,
+    KeyringRequestError,
+    QueryRefused,
+    TagRefused,
+)
+from ..gossip.serf.tags import TagsTooLarge
 
 
 class Fault(Exception):
@@ -42,6 +53,18 @@ class InvalidIndex(Fault):
 
 class JoinAddressMissing(Fault):
     """A join without any address."""
+
+
+class ForceLeaveNodeMissing(Fault):
+    """A force-leave of nobody."""
+
+
+class InvalidPrune(Fault):
+    """`prune` is neither true nor false."""
+
+
+class OperationUnknown(Fault):
+    """A subtree has no such operation."""
 
 
 class CodedFault(Exception):
@@ -76,7 +99,21 @@ FAULTS: dict[type[Fault], Outcome] = {
     InvalidWait: Outcome(400, "Invalid wait time"),
     InvalidIndex: Outcome(400, "Invalid index"),
     JoinAddressMissing: Outcome(400, "missing address to join"),
+    ForceLeaveNodeMissing: Outcome(400, "missing node to force leave"),
+    InvalidPrune: Outcome(400, "invalid prune value"),
+    OperationUnknown: Outcome(404, "resource not found"),
 }
+
+AGENT_FAULTS: dict[type[Exception], int] = {
+    EventRefused: 400,
+    QueryRefused: 400,
+    TagRefused: 400,
+    TagsTooLarge: 400,
+    ForceLeaveError: 500,
+    GossipUnavailable: 500,
+    KeyringRequestError: 500,
+}
+"""What the agent raises and a client is to read."""
 
 SUFFIXES: dict[str, Outcome] = {
     text: Outcome(403, text) for text in ("Permission denied", "ACL token not found")
@@ -91,7 +128,10 @@ def outcome_of(error: Exception) -> Outcome:
         return FAULTS.get(type(error), DEFECT)
     if isinstance(error, CodedFault):
         return Outcome(error.status, str(error))
-    if isinstance(error, PlainFault):
+    status = AGENT_FAULTS.get(type(error), 500)
+    if status != 500:
+        return Outcome(status, str(error))
+    if isinstance(error, PlainFault) or type(error) in AGENT_FAULTS:
         text = str(error)
         for suffix, outcome in SUFFIXES.items():
             if text.endswith(suffix):

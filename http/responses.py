@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import h11
 
@@ -130,14 +130,28 @@ def configured_headers(headers: Mapping[str, str]) -> tuple[HeaderList, list[str
     return tuple(sendable), unusable
 
 
+class AnyResponse(Protocol):
+    """What the head of an answer is made from, whole or streamed."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def content_type(self) -> bytes | None: ...
+    @property
+    def headers(self) -> HeaderList: ...
+    @property
+    def configured(self) -> HeaderList: ...
+
+
 def response_head(
-    response: Response, *, body_size: int, is_compressed: bool, closes: bool
+    response: AnyResponse, *, body_size: int | None, is_compressed: bool, closes: bool
 ) -> h11.Response:
     """Build the head of an answer.
 
     Args:
         response: The answer.
-        body_size: Bytes of the body as it goes out.
+        body_size: Bytes of the body as it goes out; None if it comes in chunks, nobody knows how
+            many.
         is_compressed: Whether that is the gzip form.
         closes: Whether the connection ends after it.
     """
@@ -159,7 +173,7 @@ def _head(
     content_type: bytes | None,
     headers: HeaderList,
     configured: HeaderList,
-    body_size: int,
+    body_size: int | None,
     is_compressed: bool,
     closes: bool,
     second: int,
@@ -173,7 +187,10 @@ def _head(
     own.extend(pair for pair in configured if pair[0].lower() not in taken)
     if b"date" not in {name.lower() for name, _ in own}:
         own.append((b"Date", formatdate(second, usegmt=True).encode("ascii")))
-    own.append((b"Content-Length", b"%d" % body_size))
+    if body_size is None:
+        own.append((b"Transfer-Encoding", b"chunked"))
+    else:
+        own.append((b"Content-Length", b"%d" % body_size))
     if is_compressed:
         own.append((b"Content-Encoding", b"gzip"))
     if closes:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from .request import Request
 from .responses import Response, empty_response, redirect_response
+from .streaming import StreamedResponse
 from .urls import clean_path, escape_path
 
 
@@ -29,7 +30,7 @@ class Endpoint:
     """
 
     path: str
-    answer: Callable[[Request], Response]
+    answer: Callable[[Request], Response | StreamedResponse]
     reads_body: bool = False
 
 
@@ -38,7 +39,7 @@ class WaitingEndpoint:
     """A route whose handler may wait: for peers, for time. The client is watched meanwhile."""
 
     path: str
-    answer: Callable[[Request], Awaitable[Response]]
+    answer: Callable[[Request], Awaitable[Response | StreamedResponse]]
     reads_body: bool = False
 
 

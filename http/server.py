@@ -7,7 +7,9 @@ cancelled it stops listening, lets idle connections go at once and requests in p
 cuts off what is left after `drain_timeout`. For that the connections live in a nursery that the
 cancellation does not reach.
 
-Nothing here wakes up by itself: an idle server waits in accept, an idle connection in read.
+Nothing here wakes up by itself: an idle server waits in accept, an idle connection in read. The
+kernel is told how long what was sent may stay unconfirmed, so that a client whose host vanished
+breaks the connection, and with it a stream that would go on for ever.
 
 What it leaves out: TLS. A listener that yields TLS streams fits in; its handshake belongs at the
 beginning of `_serve_connection`, under a time-out of its own.
@@ -20,6 +22,8 @@ and the start and stop of `hypercorn/trio/run.py`; the texts for too many connec
 from __future__ import annotations
 
 import errno
+import socket
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
@@ -89,16 +93,21 @@ async def serve(
         settings: Limits and time-outs.
         task_status: Gets the server, for its statistics, once connections are accepted.
     """
-    await Server(build_api(service), settings).run(listeners, task_status=task_status)
+    counters = Counters()
+    server = Server(build_api(service, counters), settings, counters)
+    await server.run(listeners, task_status=task_status)
 
 
 class Server:
     """The connections of one API, over any number of listeners."""
 
-    def __init__(self, application: Application, settings: HttpSettings) -> None:
+    def __init__(
+        self, application: Application, settings: HttpSettings, counters: Counters | None = None
+    ) -> None:
+        """Serve an application; `counters` are given if it shows them."""
         self._application = application
         self._settings = settings
-        self._counters = Counters()
+        self._counters = counters if counters is not None else Counters()
         self._connections: set[Connection] = set()
         self._of_client: Counter[str] = Counter()
         self._stopped = trio.Event()
@@ -164,6 +173,7 @@ class Server:
             self._counters.connections_refused += 1
             await _turn_away(stream, refusal, client)
             return
+        _limit_silence(stream, self._settings.write_timeout)
         connection = Connection(
             stream, self._application, self._settings, self._counters, client=client
         )
@@ -224,6 +234,13 @@ async def _turn_away(stream: trio.abc.Stream, refusal: bytes, client: str) -> No
         _log.debug("client_gone", client=client, reason=str(error))
     finally:
         await stream.aclose()
+
+
+def _limit_silence(stream: trio.abc.Stream, seconds: float) -> None:
+    """Have the kernel break a connection whose other end confirms nothing for so long."""
+    if isinstance(stream, trio.SocketStream) and sys.platform == "linux":
+        milliseconds = int(seconds * 1000)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def _client_of(stream: trio.abc.Stream) -> str:

@@ -59,8 +59,15 @@ class HttpSettings:
     KiB/s."""
 
     write_timeout: float = 60.0
-    """How long a client may take to accept one response; then the connection is dropped. A members
-    list of a thousand nodes is 300 KiB, 5 KiB/s at this limit."""
+    """How long a client may take to accept one response, or one chunk of a stream; then the
+    connection is dropped. A members list of a thousand nodes is 300 KiB, 5 KiB/s at this limit. It
+    is also how long the kernel waits for a client's host to confirm what was sent: of hosts that
+    are gone without a word, streams hear after this and one heartbeat."""
+
+    stream_buffer_size_max: int = 64 * 1024
+    """What waits for a client that reads a stream slower than it comes, besides what the kernel
+    holds. Some hundreds of events or log lines: enough for a client's short pause, and with all
+    streams together a few MiB."""
 
     linger_timeout: float = 2.0
     """How long to keep reading, and throwing away, what a client still sends after its request was

@@ -6,7 +6,7 @@ the API is built on, `connect` opens connections to it, `exchange` is one reques
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 import trio.testing
+from rookery.agent.event_ring import EventFeed, EventRing
+from rookery.agent.service import Question
+from rookery.gossip.serf.key_outcome import KeyOutcome
 from rookery.http.api import build_api
 from rookery.http.connection import Application, Connection
 from rookery.http.counters import Counters
@@ -70,6 +73,18 @@ class FakeService:
     document: Any = field(default_factory=lambda: {"config": {}, "member": {}, "stats": {}})
     checks: dict[str, tuple[bool, str]] = field(default_factory=lambda: {"server": (True, "ok")})
     health_asked: list[tuple[frozenset[str] | None, bool]] = field(default_factory=list)
+    forced: list[tuple[str, bool]] = field(default_factory=list)
+    keys_asked: list[tuple[str, str]] = field(default_factory=list)
+    key_outcome: KeyOutcome = field(default_factory=lambda: KeyOutcome(1, 1, 0))
+    fired: list[tuple[str, bytes, bool]] = field(default_factory=list)
+    ring: EventRing = field(default_factory=EventRing)
+    questions: list[Question] = field(default_factory=list)
+    answers: Answers | None = None
+    responded: list[tuple[int, int, bytes]] = field(default_factory=list)
+    own_tags: dict[str, str] = field(default_factory=lambda: {"dc": "dc1"})
+    tags_changed: list[tuple[dict[str, str], list[str]]] = field(default_factory=list)
+    refuses: Exception | None = None
+    """What everything under /v1/gossip/, force-leave and the keyring raise."""
 
     def members_version(self) -> int:
         return self.version
@@ -107,6 +122,84 @@ class FakeService:
             for role in ("server", "client")
             if role in roles
         }
+
+    def _check(self) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+
+    async def force_leave(self, name: str, *, prune: bool) -> None:
+        await trio.lowlevel.checkpoint()
+        self._check()
+        self.forced.append((name, prune))
+
+    async def keyring(self, operation: str, key_base64: str = "") -> KeyOutcome:
+        await trio.lowlevel.checkpoint()
+        self.keys_asked.append((operation, key_base64))
+        self._check()
+        return self.key_outcome
+
+    def fire_event(self, name: str, payload: bytes, coalesce: bool) -> dict[str, Any]:
+        self._check()
+        self.fired.append((name, payload, coalesce))
+        return {"LTime": 7, "Name": name, "Payload": "", "Coalesce": coalesce}
+
+    def events_since(self, index: int | None) -> EventFeed:
+        return self.ring.feed(index)
+
+    def query(self, question: Question) -> AsyncIterator[dict[str, Any]]:
+        self._check()
+        self.questions.append(question)
+        assert self.answers is not None, "the test gives the answers"
+        return self.answers.documents()
+
+    def reachability(self) -> AsyncIterator[dict[str, Any]]:
+        self._check()
+        assert self.answers is not None, "the test gives the answers"
+        return self.answers.documents()
+
+    def respond(self, ltime: int, query_id: int, payload: bytes) -> None:
+        self._check()
+        self.responded.append((ltime, query_id, payload))
+
+    def coordinates(self) -> list[dict[str, Any]]:
+        return [{"Node": "a", "Vec": [0.5, 0.0], "Error": 1.5, "Adjustment": 0.0, "Height": 1e-05}]
+
+    def rtt(self, one: str, other: str) -> dict[str, Any]:
+        return {"From": one, "To": other, "RTT": None if "nobody" in (one, other) else 0.0125}
+
+    def evidence(self, name: str) -> dict[str, Any]:
+        if name == "nobody":
+            raise LookupError("no member named 'nobody'")
+        return {"Name": name, "Status": "failed", "Evidence": []}
+
+    def tags(self) -> dict[str, str]:
+        return dict(self.own_tags)
+
+    def set_tags(self, set_tags: Mapping[str, str], delete: Iterable[str]) -> dict[str, str]:
+        self._check()
+        self.tags_changed.append((dict(set_tags), list(delete)))
+        return self.tags()
+
+
+class Answers:
+    """What comes back on the queries of a test, when it says so."""
+
+    def __init__(self) -> None:
+        self._sender, self._receiver = trio.open_memory_channel[dict[str, Any]](1000)
+        self.closed = 0
+
+    def put(self, **document: Any) -> None:
+        self._sender.send_nowait(document)
+
+    def end(self) -> None:
+        self._sender.close()
+
+    async def documents(self) -> AsyncIterator[dict[str, Any]]:
+        try:
+            async for document in self._receiver:
+                yield document
+        finally:
+            self.closed += 1
 
 
 @dataclass
@@ -166,12 +259,34 @@ class Client:
         answer = Answer(
             int(status), reason, [(name.lower(), value.strip()) for name, value in pairs], b""
         )
+        if answer.header("transfer-encoding") == "chunked":
+            return answer  # what follows is read by `chunk`
         if int(status) >= 200 and method != "HEAD":
             size = int(answer.header("content-length") or "0")
             while len(self._received) < size:
                 assert await self._receive(), "body is cut short"
             answer.body, self._received = self._received[:size], self._received[size:]
         return answer
+
+    async def chunk(self) -> bytes:
+        """Read one chunk of a streamed answer, `b""` for the last one."""
+        while b"\r\n" not in self._received:
+            assert await self._receive(), "the stream is cut short"
+        size_text, _, self._received = self._received.partition(b"\r\n")
+        size = int(size_text, 16)
+        while len(self._received) < size + 2:
+            assert await self._receive(), "the stream is cut short"
+        data, end = self._received[:size], self._received[size : size + 2]
+        assert end == b"\r\n"
+        self._received = self._received[size + 2 :]
+        return data
+
+    async def chunks(self) -> list[bytes]:
+        """Read the chunks up to the last one."""
+        chunks = []
+        while data := await self.chunk():
+            chunks.append(data)
+        return chunks
 
     async def rest(self) -> bytes:
         """Read until the server ends its half; return what came that nobody asked for."""
@@ -196,6 +311,13 @@ def service() -> FakeService:
 
 
 @pytest.fixture
+def answers(service: FakeService) -> Answers:
+    """What comes back on the fake agent's queries."""
+    service.answers = Answers()
+    return service.answers
+
+
+@pytest.fixture
 def counters() -> Counters:
     """The counters every connection of the test adds to."""
     return Counters()
@@ -217,7 +339,7 @@ def connect(service: FakeService, counters: Counters) -> Connect:
         ours, theirs = trio.testing.memory_stream_pair()
         connection = Connection(
             theirs,
-            application or build_api(service),  # type: ignore[arg-type]
+            application or build_api(service, counters),  # type: ignore[arg-type]
             settings or HttpSettings(),
             counters,
             client="192.0.2.1",

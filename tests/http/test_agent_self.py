@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 SELF = "/v1/agent/self"
 
 
 async def test_document_is_answered(service, exchange) -> None:
-    """The three parts as the agent gives them, sorted and compact."""
+    """The three parts as the agent gives them, and our own counts, sorted and compact."""
     service.document = {
         "stats": {"serf": {"members": "1"}},
         "member": {"Name": "bacon-mac.global"},
@@ -19,8 +21,21 @@ async def test_document_is_answered(service, exchange) -> None:
     assert answer.header("content-type") == "application/json"
     assert answer.text == (
         '{"config":{"GCDiskUsageThreshold":99.0,"Region":"global","Token":"<redacted>"},'
-        '"member":{"Name":"bacon-mac.global"},"stats":{"serf":{"members":"1"}}}'
+        '"member":{"Name":"bacon-mac.global"},"stats":{"http":{"connections_accepted":"0",'
+        '"connections_open":"0","connections_refused":"0","crashes":"0","requests":"0",'
+        '"streams_open":"0"},"serf":{"members":"1"}}}'
     )
+
+
+async def test_http_counts_are_those_of_the_server(connect, counters) -> None:
+    """Each request counts, refusals by their status; every value is a text."""
+    counters.refusals[431] = 7
+    async with connect() as client:
+        for count in ("0", "1"):
+            section = json.loads((await client.request(SELF)).body)["stats"]["http"]
+            assert section["requests"] == count
+        assert section["refusals.431"] == "7"
+        assert all(isinstance(value, str) for value in section.values())
 
 
 async def test_document_is_never_kept(service, connect) -> None:

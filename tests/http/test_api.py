@@ -83,7 +83,7 @@ async def test_crash_is_a_bare_500(service, connect) -> None:
         assert answer.header("content-type") == "text/plain; charset=utf-8"
         assert logs[0]["log_level"] == "error"
         assert logs[0]["exc_info"] is service.document
-        service.document = {}
+        service.document = {"stats": {}}
         assert (await client.request(SELF)).status == 200
 
 

@@ -15,7 +15,7 @@ SELF = "/v1/agent/self"
 @pytest.mark.parametrize(
     ("target", "method", "status", "plain"),
     [
-        (SELF, "GET", 200, b'{"config":{},"member":{},"stats":{}}'),
+        ("/v1/gossip/tags", "GET", 200, b'{"dc":"dc1"}'),
         (SELF, "PUT", 405, b"Invalid method"),
         ("/v1/agent/members?wait=x", "GET", 400, b"Invalid wait time"),
         ("/ui", "GET", 301, b'<a href="/ui/">Moved Permanently</a>.\n\n'),

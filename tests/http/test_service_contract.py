@@ -8,7 +8,25 @@ import pytest
 from rookery.agent.service import AgentService
 from rookery.gossip.pool import JoinError, JoinResult
 
-METHODS = ["members_version", "members_document", "join", "self_document", "health"]
+METHODS = [
+    "members_version",
+    "members_document",
+    "join",
+    "self_document",
+    "health",
+    "force_leave",
+    "keyring",
+    "fire_event",
+    "events_since",
+    "query",
+    "reachability",
+    "respond",
+    "coordinates",
+    "rtt",
+    "evidence",
+    "tags",
+    "set_tags",
+]
 
 
 @pytest.mark.parametrize("name", METHODS)
