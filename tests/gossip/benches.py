@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -558,8 +558,10 @@ class Exchange:
         arrived = 0
         for source, bench in self.benches.items():
             for sent in bench.take_sent():
+                if not wanted(sent, source):
+                    continue
                 target = self.benches.get(sent.destination)
-                if target is not None and wanted(sent, source):
+                if target is not None:
                     target.engine.receive_packet(sent.data, source, now=target.now)
                     target.drain()
                     arrived += 1
@@ -600,17 +602,34 @@ class Exchange:
             del self.dialled[source, action.stream]
             peer.engine.receive_stream_eof(other[1], now=peer.now)
 
-    def run_until(self, time: float, *, step: float = 0.01, loses: Iterable[type] = ()) -> None:
+    def run_until(
+        self,
+        time: float,
+        is_moved: Callable[[Sent, Address], bool] = lambda _sent, _source: True,
+        *,
+        streams: bool = True,
+        step: float = 0.01,
+    ) -> list[tuple[float, Address, Sent]]:
         """Let time pass for all in small steps, moving packets and streams after each.
 
-        Packets sent for a message of a kind in `loses` are lost.
+        Packets that `is_moved` does not want are lost; without `streams` these stay where they are.
+
+        Returns:
+            When, by whom and what was sent, moved or not.
         """
-        lost = tuple(loses)
+        log: list[tuple[float, Address, Sent]] = []
+
+        def note(sent: Sent, source: Address) -> bool:
+            log.append((sent.at, source, sent))
+            return is_moved(sent, source)
+
         now = min(bench.now for bench in self.benches.values())
         while now < time:
             now = min(now + step, time)
             for bench in self.benches.values():
                 bench.run_until(now)
-            self.move_streams()
-            while self.move_packets(lambda sent, _source: not isinstance(sent.first, lost)):
+            if streams:
+                self.move_streams()
+            while self.move_packets(note):
                 continue  # answers to what has just arrived
+        return log
