@@ -409,6 +409,7 @@ class Connection:
         """End a stream as soon as its client is gone."""
         await self._watch(request)
         if request.disconnected.is_set():
+            _log.debug("client_gone", client=self._client, reason="left a stream")
             scope.cancel()
 
     async def _produce(
