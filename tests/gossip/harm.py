@@ -82,10 +82,10 @@ def _check_serf(payload: bytes) -> None:
     assert kind in SERF_TYPES, f"Serf type {kind}"
     fields = _unpack(body)
     if kind in (0, 1, 3, 4):
-        assert fields[b"LTime"] < 2**63
+        assert fields.get(b"LTime", 0) < 2**63
     if kind == 4:
-        assert all(fields[b"Filters"] or ()), "an empty filter"
-        assert fields[b"Payload"] or fields[b"Name"] not in KEY_QUERIES
+        assert all(fields.get(b"Filters") or ()), "an empty filter"
+        assert fields.get(b"Payload") or fields.get(b"Name") not in KEY_QUERIES
     elif kind == 9:
         assert len(fields[b"DestAddr"][b"IP"]) in (4, 16)
         inner = body[len(msgpack.packb(fields, use_bin_type=False)) :]

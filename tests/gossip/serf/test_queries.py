@@ -169,6 +169,10 @@ def test_query_from_the_far_future_is_refused(beyond: int) -> None:
     [
         (raw_query(Filters=[b""]), "query_empty_filter"),
         (raw_query(Filters=[encode_filter(NodeFilter((OWN,))), b""]), "query_empty_filter"),
+        # What Go reads as empty, though it looks like something else.
+        (raw_query(Filters=[None]), "query_empty_filter"),
+        (raw_query(Filters=[[]]), "query_empty_filter"),
+        (raw_query(Name="_serf_use-key", Payload=[]), "key_query_without_payload"),
         (raw_query(Name="_serf_install-key"), "key_query_without_payload"),
         (raw_query(Name="_serf_use-key"), "key_query_without_payload"),
         (raw_query(Name="_serf_remove-key", Payload=None), "key_query_without_payload"),
