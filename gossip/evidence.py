@@ -16,6 +16,10 @@ EVIDENCE_PER_MEMBER_MAX = 32
 """Records kept per member, the newest. One failure leaves about six: some past failures stay in
 sight."""
 
+EVIDENCE_MAX = 2**18
+"""Records kept of all members together, some fifty megabytes at most. A pool of thousands has a few
+for each; invented members that come and go could fill our memory with theirs."""
+
 
 class EvidenceKind(Enum):
     """What happened; the values are what the API and the command line show."""
@@ -52,17 +56,34 @@ class Evidence:
 class EvidenceLog:
     """Records by member name, oldest first."""
 
-    __slots__ = ("_records",)
+    __slots__ = ("_count", "_records")
 
     def __init__(self) -> None:
         self._records: dict[str, list[Evidence]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
 
     def add(self, name: str, evidence: Evidence) -> None:
-        """Append a record; the oldest beyond the limit goes."""
-        records = self._records.setdefault(name, [])
+        """Append a record.
+
+        The member's oldest beyond its limit goes, and beyond the limit of all a record of whom
+        nothing was said for longest.
+        """
+        # Re-entered at the end, so that who was quiet for longest stands in front.
+        records = self._records[name] = self._records.pop(name, [])
         records.append(evidence)
+        self._count += 1
         if len(records) > EVIDENCE_PER_MEMBER_MAX:
             del records[0]
+            self._count -= 1
+        if self._count > EVIDENCE_MAX:
+            quietest = next(iter(self._records))
+            del self._records[quietest][0]
+            self._count -= 1
+            if not self._records[quietest]:
+                del self._records[quietest]
 
     def of(self, name: str) -> tuple[Evidence, ...]:
         """Return what is known of a member, oldest first; empty for a stranger."""
@@ -70,4 +91,4 @@ class EvidenceLog:
 
     def forget(self, name: str) -> None:
         """Drop the records of a member that was erased."""
-        self._records.pop(name, None)
+        self._count -= len(self._records.pop(name, ()))

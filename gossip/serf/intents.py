@@ -28,7 +28,15 @@ from ..swim.nodes import Node
 from ..swim.outbox import Outbox
 from ..wire.errors import MalformedInput
 from .lamport import LamportClock
-from .members import GONE, JOIN_INTENT, LEAVE_INTENT, MemberRecord, MemberStatus, MemberTable
+from .members import (
+    GONE,
+    JOIN_INTENT,
+    LEAVE_INTENT,
+    MEMBERS_MAX,
+    MemberRecord,
+    MemberStatus,
+    MemberTable,
+)
 from .messages import JoinIntent, LeaveIntent
 from .tags import decode_tags_untrusted
 
@@ -102,6 +110,8 @@ class Intents:
                 record.status_ltime = early.ltime
                 if early.is_leave:
                     record.status = MemberStatus.LEAVING
+            if len(self._members) >= MEMBERS_MAX:
+                self._make_room(now)
             self._members.add(record)
         else:
             self._refresh(record, node, tags)
@@ -189,6 +199,16 @@ class Intents:
         self._on_change(record, now)
 
     # --- inside -----------------------------------------------------------------------
+
+    def _make_room(self, now: float) -> None:
+        """Erase those that have been gone for longest: a part of the table at once.
+
+        Looking for them is as much work as the table is long.
+        """
+        gone = [record for record in self._members if record.left_at is not None]
+        gone.sort(key=lambda record: record.left_at or 0.0)
+        for record in gone[: MEMBERS_MAX // 16 + 1]:
+            self.erase(record, now=now)
 
     def _leave_with(self, record: MemberRecord, status: MemberStatus, now: float) -> None:
         record.status = status

@@ -16,6 +16,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from ..addresses import ADDRESS_SIZES, Address, address_of, ip_text
+from ..swim.settings import NODES_MAX
+
+MEMBERS_MAX = 2 * NODES_MAX
+"""Rows of the table. memberlist forgets who is gone after seconds and Serf after a day, so invented
+nodes could pile up here; as many as memberlist holds may be alive, and as many again be gone."""
 
 
 class MemberStatus(IntEnum):

@@ -49,6 +49,10 @@ INCOMING_BYTES_MAX = 64 * 1024 * 1024
 """Bytes of unfinished requests over all incoming streams: three of the largest legal ones (20
 MiB), not 128 of them."""
 
+OUTGOING_MESSAGES_MAX = 64
+"""Messages of the layer above that are on their way by stream; more are dropped and counted. A
+stranger's queries must not make us dial whom it likes, as often as it likes."""
+
 
 class StateTooLarge(Exception):
     """Our table and the layer above's state together are more than a push-pull may carry."""
@@ -185,7 +189,14 @@ class Conversations:
         )
 
     def send_user_message(self, destination: Address, payload: bytes, *, now: float) -> None:
-        """Send a message of the layer above that is too large for a packet; nobody answers it."""
+        """Send a message of the layer above that is too large for a packet; nobody answers it.
+
+        Dropped where too many are on their way.
+        """
+        under_way = sum(o.purpose is Purpose.USER_MESSAGE for o in self._outgoing.values())
+        if under_way >= OUTGOING_MESSAGES_MAX:
+            self._outbox.rejections.record("too_many_messages_by_stream", destination, "", now=now)
+            return
         deadline = now + self._settings.stream_timeout
         self._open(Purpose.USER_MESSAGE, destination, encode_user_stream(payload), deadline, 0)
 
