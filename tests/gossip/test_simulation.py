@@ -116,7 +116,7 @@ def test_hundred_engines_join_through_one_and_agree_on_who_is_killed() -> None:
     for name in names:
         simulation.add(name)
     simulation.join_all(through=names[0])
-    assert simulation.run_until(simulation.is_converged, limit=150.0, check_interval=0.5)
+    assert simulation.run_until(simulation.is_converged, limit=15.0, check_interval=0.5)
     observed = Observed(simulation)
     killed = {names[7], names[42], names[77]}
     for name in killed:

@@ -123,7 +123,7 @@ def test_absent_agent_learns_who_left_and_who_failed() -> None:
 
 
 def test_left_member_whose_node_is_forgotten_there_is_left_here_once_it_is_dead() -> None:
-    """memberlist forgets after seconds, Serf after a day: leaving first, left when it is gone."""
+    """Memberlist forgets after seconds, Serf after a day: leaving first, left when it is gone."""
     bench = SerfBench("b", "c")
     exchange(bench, data=state(9, {"b": 7}, ("b",)))
     assert bench.statuses["b"] == "leaving"
@@ -337,7 +337,7 @@ def test_broken_state_is_counted_and_the_nodes_are_merged_all_the_same(data: byt
 
 
 def test_missing_state_changes_nothing() -> None:
-    """memberlist alone sends none."""
+    """Memberlist alone sends none."""
     bench = SerfBench("c")
     exchange(bench, record("b", 2), data=b"")
     assert bench.statuses["b"] == "alive"

@@ -12,10 +12,12 @@ from rookery.gossip.notices import (
     MemberUpdated,
     NameConflict,
 )
-from rookery.gossip.serf.members import Member, MemberStatus
+from rookery.gossip.serf import intents
+from rookery.gossip.serf.members import MEMBERS_MAX, Member, MemberStatus
 from rookery.gossip.serf.messages import JoinIntent, LeaveIntent
 from rookery.gossip.serf.tags import encode_tags
 from rookery.gossip.swim.nodes import Node, NodeState
+from rookery.gossip.swim.settings import NODES_MAX
 from rookery.gossip.swim.versions import OUR_VERSIONS
 from rookery.gossip.wire.messages import Dead, Suspect
 
@@ -287,6 +289,26 @@ def test_own_tags_change_at_once_and_are_announced() -> None:
     assert bench.news() == [alive(OWN, 1, 2, meta=encode_tags({"role": "boss"}))]
     (notice,) = bench.take_notice(MemberUpdated)
     assert notice.member.tags == {"role": "boss"}
+
+
+def test_table_keeps_to_its_limit_and_those_gone_for_longest_give_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Failed and left members stay for a day, so that invented ones could pile up."""
+    assert MEMBERS_MAX == 2 * NODES_MAX
+    monkeypatch.setattr(intents, "MEMBERS_MAX", 32)
+    bench = SerfBench("b", gossip_to_the_dead_time=0.0)
+    bench.answering.add("b")
+    for number in range(60):
+        bench.receive(alive(f"x{number}", 100 + number))
+        bench.receive(Dead(1, f"x{number}", "b"))
+        bench.run_for(0.01)
+        assert bench.engine.statistics().members <= 32
+    names = [member.name for member in bench.engine.members()]
+    assert {OWN, "b", "x59"} <= set(names)
+    assert names[2:] == [f"x{number}" for number in range(60 - len(names) + 2, 60)]
+    reaped = [notice.member.name for notice in bench.take_notice(MemberReaped)]
+    assert reaped == [f"x{number}" for number in range(len(reaped))]
 
 
 def test_members_version_grows_with_every_visible_change_and_with_nothing_else() -> None:

@@ -34,6 +34,7 @@ from rookery.gossip.serf.queries import (
     STREAM_RESPONSE_SIZE_MAX,
     tag_matches,
 )
+from rookery.gossip.swim.conversations import OUTGOING_MESSAGES_MAX
 from rookery.gossip.wire.messages import Dead, User, encode_message
 from rookery.gossip.wire.packets import PacketCodec
 from rookery.gossip.wire.streams import StreamCodec
@@ -356,6 +357,22 @@ def test_larger_answer_goes_by_stream() -> None:
     message = StreamCodec(nonce=bytes).request_reader().feed(opened.data)
     assert isinstance(message, User)
     assert decode_serf_message_untrusted(message.payload) == QueryResponse(5, 77, OWN, 0, answer)
+
+
+def test_answers_on_their_way_by_stream_have_a_limit() -> None:
+    """A stranger's queries must not make us dial as often as it likes; an end makes room."""
+    bench = SerfBench("b")
+    answer = bytes(QUERY_RESPONSE_SIZE_MAX)
+    for number in range(OUTGOING_MESSAGES_MAX + 1):
+        bench.hear(query(5, number))
+        bench.engine.respond(5, number, answer, now=bench.now)
+    opened = bench.take_opened()
+    assert len(opened) == OUTGOING_MESSAGES_MAX
+    assert bench.rejected == {"too_many_messages_by_stream": 1}
+    bench.engine.receive_stream_eof(opened[0].stream, now=bench.now)
+    bench.hear(query(6, 1))
+    bench.engine.respond(6, 1, answer, now=bench.now)
+    assert len(bench.take_opened()) == 1
 
 
 def test_answer_has_a_size_limit() -> None:

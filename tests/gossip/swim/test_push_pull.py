@@ -564,6 +564,20 @@ def test_address_bytes_go_into_tables_as_they_came() -> None:
     assert mapped in {node.address for node in message.nodes}
 
 
+def test_large_pool_settles_in_a_time_stretched_like_the_period() -> None:
+    """Three times as long for 66 nodes: a storm of joins costs no more."""
+    bench = SwimBench(settling_delay=1.0, probe_interval=10_000.0, probe_timeout=5000.0)
+    for number in range(2, 66):
+        bench.receive(alive(f"n{number}", number))
+    bench.run_until(3.0)
+    assert len(bench.take_opened()) == 1, "the timer of the first that came"
+    bench.receive(alive("n66", 66))
+    bench.run_until(5.99)
+    assert bench.take_opened() == []
+    bench.run_until(9.01)
+    assert len(bench.take_opened()) == 1
+
+
 def test_small_pool_settles_by_one_exchange_after_it_has_grown() -> None:
     """One exchange, one to two seconds after the growth, however many came; none without growth."""
     bench = SwimBench(settling_delay=1.0)
