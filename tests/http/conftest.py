@@ -327,19 +327,26 @@ def counters() -> Counters:
 def connect(service: FakeService, counters: Counters) -> Connect:
     """Return a function that opens a connection, to be entered: its value is the client.
 
-    It takes `settings` and, in place of the API over `service`, an `application`. The task of the
-    connection must have ended by the end of the block, once the client is closed;
+    It takes `settings` and, in place of the API over `service`, an `application`. All connections
+    of a test share the API. Writing never blocks, unless `pair` makes other streams. The task of
+    the connection must have ended by the end of the block, once the client is closed;
     `client.connection` is it.
     """
+    api = build_api(service, counters)  # type: ignore[arg-type]
 
     @asynccontextmanager
     async def connect(
-        settings: HttpSettings | None = None, application: Application | None = None
+        settings: HttpSettings | None = None,
+        application: Application | None = None,
+        *,
+        pair: Callable[[], tuple[trio.StapledStream, trio.StapledStream]] = (
+            trio.testing.memory_stream_pair
+        ),
     ) -> AsyncIterator[Client]:
-        ours, theirs = trio.testing.memory_stream_pair()
+        ours, theirs = pair()
         connection = Connection(
             theirs,
-            application or build_api(service, counters),  # type: ignore[arg-type]
+            application or api,
             settings or HttpSettings(),
             counters,
             client="192.0.2.1",
