@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 import trio
+import trio.testing
+from rookery.http.api import Api
 from rookery.http.server import Server, serve
 from rookery.http.settings import HttpSettings
 
@@ -20,8 +23,9 @@ GET = b"GET /v1/agent/self HTTP/1.1\r\nHost: x\r\n\r\n"
 class Served:
     """A server on loopback."""
 
-    def __init__(self, server: Server, port: int) -> None:
+    def __init__(self, server: Server, port: int, scope: trio.CancelScope) -> None:
         self.server = server
+        self._scope = scope
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
@@ -35,6 +39,12 @@ class Served:
             sock.close()
             raise
         return trio.SocketStream(sock)
+
+    async def stop(self) -> None:
+        """Have the server begin to end."""
+        self._scope.cancel()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
 
     async def wait_open(self, count: int) -> None:
         """Wait until so many connections are open."""
@@ -50,7 +60,7 @@ async def serving(service: object, **settings: object) -> AsyncIterator[Served]:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
         server = await nursery.start(serve, service, listeners, HttpSettings(**settings))
-        yield Served(server, port)
+        yield Served(server, port, nursery.cancel_scope)
         nursery.cancel_scope.cancel()
 
 
@@ -143,6 +153,66 @@ async def test_crowd_of_connections_is_bounded(service) -> None:
             await stream.aclose()
         await served.wait_open(0)
         assert served.server.statistics().connections_refused == 200
+
+
+async def test_streams_reach_an_ordinary_client(service) -> None:
+    """Httpx reads line by line, compressed; when it leaves, its stream is over."""
+
+    def follow(served: Served) -> None:
+        """Fire events while following them, in a thread: httpx leaks when it leaves with trio."""
+        with httpx.stream("GET", f"{served.url}/v1/gossip/events") as answer:
+            assert answer.headers["Content-Encoding"] == "gzip"
+            received = answer.iter_lines()
+            for name in ("a", "b"):
+                event = {"Type": "user-event", "Name": name}
+                trio.from_thread.run_sync(service.ring.add, event)
+                assert json.loads(next(received))["Name"] == name
+            assert served.server.statistics().streams_open == 1
+
+    async with serving(service) as served:
+        await trio.to_thread.run_sync(follow, served)
+        await served.wait_open(0)
+        assert served.server.statistics().streams_open == 0
+        async with httpx.AsyncClient(base_url=served.url) as client:
+            section = (await client.get("/v1/agent/self")).json()["stats"]["http"]
+        assert (section["requests"], section["connections_open"]) == ("1", "1")
+
+
+async def test_stopped_server_ends_streams_orderly(service) -> None:
+    """A follower sees the end of its answer, not a broken connection, and holds nobody up."""
+    async with serving(service, drain_timeout=30) as served, await served.connect() as stream:
+        await stream.send_all(b"GET /v1/gossip/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = bytes(await stream.receive_some())
+        assert head.endswith(b"\r\n\r\n")
+        await served.stop()
+        assert await stream.receive_some() == b"0\r\n\r\n"
+        assert await stream.receive_some() == b""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the option is Linux's")
+async def test_kernel_breaks_connections_to_hosts_that_are_gone(service) -> None:
+    """What stays unconfirmed for longer than the write time-out ends the connection."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        taken: list[trio.SocketStream] = []
+
+        class Watched(trio.abc.Listener[trio.abc.Stream]):
+            async def accept(self) -> trio.abc.Stream:
+                taken.append(await listeners[0].accept())
+                return taken[-1]
+
+            async def aclose(self) -> None:
+                await listeners[0].aclose()
+
+        server = Server(Api([], service), HttpSettings(write_timeout=7.5))
+        await nursery.start(lambda task_status: server.run([Watched()], task_status=task_status))
+        stream = await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1])
+        async with stream:
+            await stream.send_all(b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
+            await stream.receive_some()
+            option = taken[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            assert option == 7500
+        nursery.cancel_scope.cancel()
 
 
 async def test_stopped_server_closes_its_port(service) -> None:
