@@ -33,6 +33,10 @@ RTT_MAX = 10.0
 """Round trips beyond this are a mistake of a clock or a machine that slept; they are not learnt
 from."""
 
+PART_MAX = 1.0e6
+"""Largest part of a coordinate, in seconds: eleven days. Far above any distance, and far below
+what overflows when squared: a stranger's ack must not end us."""
+
 COORDINATE_VERSION = 1
 """First byte of an ack's payload."""
 
@@ -48,9 +52,9 @@ class Coordinate:
 
     @property
     def is_valid(self) -> bool:
-        """Whether it can be calculated with: eight dimensions, all parts finite."""
+        """Whether it can be calculated with: eight dimensions, all parts numbers in bounds."""
         return len(self.vec) == DIMENSIONS and all(
-            math.isfinite(part) for part in (*self.vec, self.error, self.adjustment, self.height)
+            abs(part) <= PART_MAX for part in (*self.vec, self.error, self.adjustment, self.height)
         )
 
 

@@ -85,7 +85,9 @@ def _replay_line(state: Remembered, raw: bytes, rejoin_after_leave: bool) -> boo
     if line.startswith("alive: "):
         name, _, address = line.removeprefix("alive: ").rpartition(" ")
         parsed = parse_address(address)
-        if not name or parsed is None or len(state.members) >= MEMBERS_MAX:
+        if not name or parsed is None:
+            return False
+        if name not in state.members and len(state.members) >= MEMBERS_MAX:
             return False
         state.members.pop(name, None)
         state.members[name] = parsed
