@@ -110,10 +110,12 @@ def query_defect(query: Query) -> str | None:
 def tag_matches(expression: str, value: str) -> bool:
     """Return whether an RE2 expression is found anywhere in a tag's value.
 
-    An invalid one matches nothing.
+    An invalid one, such as one that is not UTF-8, matches nothing.
     """
+    # As bytes, because text from a peer may hold some that are not UTF-8.
+    pattern, text = (part.encode("utf-8", "surrogateescape") for part in (expression, value))
     try:
-        return re2.search(expression, value, _FILTER_OPTIONS) is not None
+        return re2.search(pattern, text, _FILTER_OPTIONS) is not None
     except re2.error:
         return False
 

@@ -205,7 +205,7 @@ def test_queries_at_the_limits_are_taken() -> None:
 
 # --- filters ----------------------------------------------------------------------------
 
-TAGS = {"role": "web-server", "dc": "eu-1"}
+TAGS = {"role": "web-server", "dc": "eu-1", "city": "Köln"}
 
 
 @pytest.mark.parametrize(
@@ -223,6 +223,7 @@ TAGS = {"role": "web-server", "dc": "eu-1"}
         ([TagFilter("role", "^server")], False),
         ([TagFilter("role", "(?i)WEB")], True),
         ([TagFilter("role", "")], True),
+        ([TagFilter("city", "^K.ln$")], True),
         ([TagFilter("missing", "")], True),
         ([TagFilter("missing", "^$")], True),
         ([TagFilter("missing", "x")], False),
@@ -237,6 +238,9 @@ TAGS = {"role": "web-server", "dc": "eu-1"}
         # Invalid ones match nothing.
         ([TagFilter("role", "(")], False),
         ([TagFilter("role", "*")], False),
+        # So do those that are not UTF-8 (a lone surrogate stands for such a byte).
+        ([TagFilter("role", "\udcff")], False),
+        ([TagFilter("role", "web\udcff?")], False),
     ],
 )
 def test_filters_decide_who_answers(
