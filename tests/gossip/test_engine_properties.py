@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -22,7 +23,9 @@ from .vector_files import DATAGRAMS, REACTIONS, STREAMS
 
 NODES_MAX = 8
 
-names = st.sampled_from([OWN, "b", "c", "d", "e", "", "n" * 600, "\u00e9", "x", "y", "z", "v", "w"])
+names: st.SearchStrategy[str | bytes] = st.sampled_from(
+    [OWN, "b", "c", "d", "e", "x", "y", "z", "v", "w", "", "n" * 600, "\u00e9", b"\xff\xfe", b"a\n"]
+)
 incarnations = st.sampled_from([0, 1, 2, 3, 4, 5, 9, 2**31 - 1, 2**31, 2**31 + 5, 2**32 - 1])
 numbers = st.integers(1, 6)
 addresses = st.one_of(
@@ -38,6 +41,17 @@ metas = st.one_of(
 ports = st.sampled_from([PORT, PORT, PORT, 0, 1, 65535])
 ltimes = st.sampled_from([0, 1, 2, 5, 9, 600, 2**24, 2**24 + 9, 2**48, 2**63, 2**64 - 1])
 octets = st.binary(max_size=20)
+
+parts = st.sampled_from([0.0, 0.1, -1.5, 1e-300, 1e6, 1e200, -1e308, math.inf, math.nan])
+coordinates = st.builds(
+    lambda vec, error, height: raw(1, Vec=vec, Error=error, Adjustment=error, Height=height),
+    st.lists(parts, min_size=7, max_size=9),
+    parts,
+    parts,
+)
+tag_filters = st.sampled_from([b"", b"(", b"own", b"\xff", b"(?i)X", b"a{1,1000}{1,1000}"]).map(
+    lambda expression: raw(1, Tag=b"role", Expr=expression)
+)
 
 alives = st.builds(
     lambda name, number, incarnation, address, port, meta, vsn: raw_alive(
@@ -81,7 +95,7 @@ acks = st.builds(
     lambda kind, sequence, payload: raw(kind, SeqNo=sequence, Payload=payload),
     st.sampled_from([2, 11]),
     st.integers(0, 12),
-    octets,
+    st.one_of(octets, coordinates),
 )
 intents = st.builds(
     lambda kind, ltime, name, prune: raw(kind, LTime=ltime, Node=name, Prune=prune),
@@ -116,7 +130,11 @@ queries = st.builds(
     addresses,
     ports,
     st.lists(
-        st.sampled_from([b"", b"\x00\x91\xa3own", b"\x00\xc1", b"\x01\x82", b"\x07"]), max_size=2
+        st.one_of(
+            st.sampled_from([b"", None, [], b"\x00\x91\xa3own", b"\x00\xc1", b"\x01\x82", b"\x07"]),
+            tag_filters,
+        ),
+        max_size=2,
     ),
     st.integers(0, 3),
     st.integers(0, 4),
