@@ -64,7 +64,10 @@ def write_atomically(path: Path, text: str) -> None:
             raise
         _flush_directory(path.parent)
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be written: {_reason(error)}") from None
+        raise SettingsError(
+            f"{path}: cannot be written: {_reason(error)};"
+            " let this user write there, or choose another data_dir"
+        ) from None
 
 
 def _flush_directory(directory: Path) -> None:

@@ -13,13 +13,17 @@ from __future__ import annotations
 import functools
 import pkgutil
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from ..addresses import split_host_port
 from ..settings_sources import KeyPath, SettingsError, Source, list_files
 from .options import RookeryCommand, flag, option
+
+if TYPE_CHECKING:
+    from ..agent import Frontend
+    from ..settings import AgentSettings
 
 FRONTEND = "rookery.http.server:serve"
 FRONTEND_SETTINGS = "rookery.http.settings:HttpSettings"
@@ -148,12 +152,12 @@ def _settings_of(flag_name: str, value: Any) -> list[tuple[KeyPath, Any]]:
     ]
 
 
-def make_frontend(settings: Any) -> Any:
+def make_frontend(settings: AgentSettings) -> Frontend:
     """Return what answers HTTP: http/'s server with the limits of the settings."""
-    from ..agent import DRAIN_SECONDS_MAX, Frontend
+    from ..agent import DRAIN_SECONDS_MAX
 
     limits = pkgutil.resolve_name(FRONTEND_SETTINGS)(
         connections_per_client_max=settings.limits.http_max_conns_per_client,
         drain_timeout=DRAIN_SECONDS_MAX,
     )
-    return cast(Frontend, functools.partial(pkgutil.resolve_name(FRONTEND), settings=limits))
+    return cast("Frontend", functools.partial(pkgutil.resolve_name(FRONTEND), settings=limits))

@@ -18,7 +18,13 @@ import click
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "agent": ("agent:agent", "Run an agent in the foreground"),
     "agent-info": ("agent_info:agent_info", "Show a running agent's statistics"),
-    "server": ("server:server", "List and join members (members, join)"),
+    "event": ("event:event", "Send a user event to all members"),
+    "operator": ("operator_group:operator", "Manage gossip keys (gossip keyring, keyring)"),
+    "query": ("query:query", "Ask all members a query and show their answers"),
+    "reachability": ("query:reachability", "Test which members can be reached"),
+    "rtt": ("rtt:rtt", "Estimate the round trip between members"),
+    "server": ("server:server", "List, join and force out members (members, join, force-leave)"),
+    "tags": ("tags:tags", "Show and change an agent's tags"),
     "version": ("version:version", "Show the version"),
 }
 """Command -> where it is in this package, and its line in the overview."""

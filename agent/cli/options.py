@@ -30,9 +30,17 @@ def option(
 
 
 def flag(name: str, help_text: str) -> Callable[[Declared], Declared]:
-    """Declare a boolean option, as `-name` and `--name`; it is None when not given."""
+    """Declare a boolean option, as `-name` and `--name`; it is None when not given or false."""
     spellings = (f"-{name}", f"--{name}")
     return click.option(*spellings, cls=GoOption, help=help_text, is_flag=True, default=None)
+
+
+def switch(name: str, help_text: str) -> Callable[[Declared], Declared]:
+    """Declare a boolean option that is true unless `-name=false` is given."""
+    # The spelling behind each slash is click's way to say no. Nobody types it: what is typed is
+    # put in terms of it below.
+    spellings = (f"-{name}/-no-{name}", f"--{name}/--no-{name}")
+    return click.option(*spellings, cls=GoOption, help=help_text, is_flag=True, default=True)
 
 
 class GoOption(click.Option):
@@ -81,6 +89,8 @@ class RookeryCommand(click.Command):
                     raise click.UsageError(f'{name}: "{value}" is not a boolean; write {name}=true')
                 if value in _TRUE:
                     read.append(name)
+                else:
+                    read.extend(parameter.secondary_opts[:1])
                 continue
             read.append(argument)
             if not parameter.is_flag and not equals:
