@@ -22,9 +22,7 @@ from .tables import shown_text
 @flag("json", "Print the agent's answer as JSON.")
 @click.argument("name")
 @click.argument("payload", default="")
-def event(
-    address: str | None, coalesce: bool, json: bool | None, name: str, payload: str
-) -> None:
+def event(address: str | None, coalesce: bool, json: bool | None, name: str, payload: str) -> None:
     """Send a user event to all members.
 
     PAYLOAD is any text, `-` for what standard input holds; with the name at most 512 bytes.

@@ -25,10 +25,15 @@ Rows = Sequence[Sequence[str]]
 
 def show_table(rows: Rows) -> None:
     """Print rows in the form that suits where they go."""
-    if sys.stdout.isatty():
+    if is_terminal():
         _draw(rows)
     else:
         click.echo(format_columns(rows))
+
+
+def is_terminal() -> bool:
+    """Whether somebody looks at the output as it is written."""
+    return sys.stdout.isatty()
 
 
 def format_columns(rows: Rows) -> str:
