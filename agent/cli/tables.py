@@ -58,13 +58,13 @@ def shown_text(text: str, *, keeps: str = "") -> str:
 
 def _draw(rows: Rows) -> None:
     """Print a table with lines, no wider than the terminal: long cells are folded."""
-    from rich.box import ROUNDED
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     heading, *lines = rows
-    table = Table(box=ROUNDED, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for name in heading:
         table.add_column(Text(name), overflow="fold")
     for line in lines:

@@ -465,7 +465,7 @@ def test_tables_are_drawn_on_a_terminal(terminal, printed) -> None:
     assert out.count("x") == 100
     assert "[b]" in out
     assert "<none>" in out
-    assert "╭" in out
+    assert "────" in out
 
 
 def test_what_others_wrote_cannot_steer_a_terminal(terminal, printed) -> None:
