@@ -51,6 +51,11 @@ CONFLICT_NOTICE_INTERVAL = 10.0
 """Seconds between two notices about one contested name: every push-pull and refutation repeats the
 claim."""
 
+CLAIM_KEEP = 300.0
+"""Seconds beyond the reclaim time that a claim to another's name counts. A claimant that is still
+there repeats itself at each of its push-pulls; one that is long gone must not be given the name,
+because the old node could not have it back."""
+
 
 def is_believable(incarnation: int, known: int) -> bool:
     """Return whether a claim's incarnation may be taken, `known` being the one that we hold."""
@@ -112,7 +117,7 @@ class Membership:
         self._conflicts_reported: dict[str, float] = {}
         # The latest claim to a name of the table from another address, kept while it may be granted
         # one day: with a reclaim time, until the old node has been dead for that long.
-        self._claims: dict[str, tuple[Alive, Timer | None]] = {}
+        self._claims: dict[str, tuple[Alive, float, Timer | None]] = {}
 
     # --- ourselves --------------------------------------------------------------------
 
@@ -247,7 +252,7 @@ class Membership:
             if not is_takeover:
                 self._report_conflict(node, record, now)
                 if not is_own:
-                    self._keep_claim(node, alive)
+                    self._keep_claim(node, alive, now)
                 return
         if node is None:
             if len(self._table) >= self._settings.nodes_max:
@@ -369,7 +374,7 @@ class Membership:
         reclaim = self._settings.dead_node_reclaim_time
         return node.state is NodeState.DEAD and reclaim > 0 and now >= node.changed + reclaim
 
-    def _keep_claim(self, node: Node, alive: Alive) -> None:
+    def _keep_claim(self, node: Node, alive: Alive, now: float) -> None:
         """Remember a claim that the reclaim time may grant.
 
         The claimant does not repeat itself to everybody when the time has come, so we do it for it.
@@ -377,7 +382,7 @@ class Membership:
         if self._settings.dead_node_reclaim_time <= 0:
             return
         self._drop_claim(node.name)
-        self._claims[node.name] = (alive, None)
+        self._claims[node.name] = (alive, now, None)
         if node.state is NodeState.DEAD:
             self._await_reclaim(node)
 
@@ -388,17 +393,18 @@ class Membership:
             return
         deadline = node.changed + self._settings.dead_node_reclaim_time
         timer = self._timers.schedule(deadline, lambda now: self._grant_claim(node.name, now))
-        self._claims[node.name] = (claim[0], timer)
+        self._claims[node.name] = (claim[0], claim[1], timer)
 
     def _grant_claim(self, name: str, now: float) -> None:
         claim = self._claims.pop(name, None)
-        if claim is not None:
+        keep = self._settings.dead_node_reclaim_time + CLAIM_KEEP
+        if claim is not None and now - claim[1] <= keep:
             self.handle_alive(claim[0], None, now=now)
 
     def _drop_claim(self, name: str) -> None:
         claim = self._claims.pop(name, None)
-        if claim is not None and claim[1] is not None:
-            claim[1].cancel()
+        if claim is not None and claim[2] is not None:
+            claim[2].cancel()
 
     def _report_conflict(self, node: Node, claim: NodeRecord, now: float) -> None:
         """Keep what we have, count the claim, and tell the owner now and then.
