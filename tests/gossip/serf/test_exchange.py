@@ -219,6 +219,7 @@ def test_nothing_creeps_between_two_that_agree() -> None:
         now = (one.user_state(), other.user_state())
         assert settled is None or now == settled
         settled = now
+    assert (one.status_ltime("b"), other.status_ltime("b")) == (7, 12)
 
 
 def test_nothing_creeps_where_only_one_side_remembers() -> None:

@@ -115,6 +115,14 @@ def test_port_0_means_our_own_port() -> None:
     assert bench.news() == [alive("b", 2, port=7000)]
 
 
+def test_port_0_does_not_make_old_news_new() -> None:
+    """With our port put in, it is the message that we know."""
+    bench = SwimBench("b")
+    bench.receive(alive("b", 2, 1, port=0, meta=b"other"))
+    assert bench.node("b").meta == b""
+    assert bench.news() == []
+
+
 def test_alive_ends_a_suspicion() -> None:
     """After a refutation nothing is left of the timer."""
     bench = in_state("suspect")
@@ -218,6 +226,34 @@ def test_claim_made_too_early_is_granted_when_the_reclaim_time_is_over() -> None
     assert bench.state_of("b") == ("alive", 1)
     assert bench.node("b").destination == at(9)
     assert ("joined", "b") in bench.delegate.heard()
+
+
+def test_claim_does_not_outlive_the_return_of_the_old_node() -> None:
+    """Who is back keeps its name, and at its next death nobody waits for it any more."""
+    bench = in_state("dead", dead_node_reclaim_time=10.0, gossip_to_the_dead_time=100.0)
+    bench.answering |= {"b", "c", "d", "e"}
+    bench.run_until(4.0)
+    bench.receive(alive("b", 9, 1))
+    bench.run_until(6.0)
+    bench.receive(alive("b", 2, 6))
+    bench.run_until(20.0)
+    bench.receive(Dead(6, "b", "c"))
+    bench.run_until(40.0)
+    assert bench.state_of("b") == ("dead", 6)
+
+
+@pytest.mark.parametrize(("age", "is_granted"), [(200.0, True), (320.0, False)])
+def test_old_claim_to_the_name_of_a_living_node_is_not_granted_at_its_death(
+    age: float, is_granted: bool
+) -> None:
+    """Whoever made it may be long gone, and the old node could not have its name back."""
+    bench = in_state("alive", dead_node_reclaim_time=10.0, gossip_to_the_dead_time=100.0)
+    bench.answering |= {"b", "c", "d", "e"}
+    bench.receive(alive("b", 9, 1))
+    bench.run_until(age)
+    bench.receive(Dead(5, "b", "c"))
+    bench.run_until(age + 11.0)
+    assert (bench.node("b").destination == at(9)) is is_granted
 
 
 @pytest.mark.parametrize("state", ["alive", "suspect"])
