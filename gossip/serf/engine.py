@@ -178,6 +178,7 @@ class SerfEngine(SwimDelegate):
             self.event_clock,
             self.query_clock,
             outbox,
+            self._broadcast_join_intent,
         )
         self._leave = GracefulLeave(
             self._swim.timers,

@@ -6,7 +6,7 @@ Source: serf delegate.go (LocalState, MergeRemoteState).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ..swim.outbox import Outbox
 from ..wire.errors import MalformedInput
@@ -37,7 +37,9 @@ class StateExchange:
         event_clock: LamportClock,
         query_clock: LamportClock,
         outbox: Outbox,
+        announce: Callable[[float], None],
     ) -> None:
+        """Build on the engine's parts; `announce` broadcasts a join intent of our own."""
         self._own_name = own_name
         self._members = members
         self._intents = intents
@@ -46,6 +48,7 @@ class StateExchange:
         self._event_clock = event_clock
         self._query_clock = query_clock
         self._outbox = outbox
+        self._announce = announce
         # What `prepare` made of the bytes that `merge` gets next: nothing, where they are bad.
         self._prepared: tuple[bytes, PushPullState | None] | None = None
 
@@ -108,6 +111,7 @@ class StateExchange:
             # each exchange.
             if record is None or record.status is not MemberStatus.LEFT:
                 self._apply_left(state, name, now)
+        self._answer_later_intent(state, now)
         for name, ltime in state.status_ltimes.items():
             if name not in left:
                 self._intents.handle_join(JoinIntent(ltime, name), now=now, is_told=False)
@@ -116,6 +120,18 @@ class StateExchange:
         for slot in state.events:
             for name, payload in slot.events:
                 self._events.handle(UserEvent(slot.ltime, name, payload, False), None, now=now)
+
+    def _answer_later_intent(self, state: PushPullState, now: float) -> None:
+        """Say again that we are here when a peer knows a later intent about us than we do.
+
+        It may be a leave of an earlier life of ours, which others hold against us for ever: nothing
+        else would tell them better. In Go such a member shows as leaving until its next intent.
+        """
+        own = self._members.get(self._own_name)
+        later = state.status_ltimes.get(self._own_name, 0)
+        if own is not None and later > own.status_ltime and not self._intents.is_leaving:
+            self._member_clock.witness(later)
+            self._announce(now)
 
     def _apply_left(self, state: PushPullState, name: str, now: float) -> None:
         ltime = state.status_ltimes.get(name, 0) + 1
