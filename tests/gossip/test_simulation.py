@@ -6,7 +6,12 @@ A failure names its seed: `Simulation(seed=…)` with the steps of the test is t
 from __future__ import annotations
 
 import functools
+import os
+import random
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +108,27 @@ def test_one_seed_gives_one_run_and_another_seed_another() -> None:
     first = eventful_run(7)
     assert eventful_run(7) == first
     assert eventful_run(8) != first
+
+
+@pytest.mark.slow
+def test_run_is_the_same_in_another_process() -> None:
+    """Nothing depends on the order of a set, which differs from process to process."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        "from tests.gossip.test_simulation import eventful_run; print(eventful_run(7))"
+    )
+    root = str(Path(__file__).parents[2])
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code, root],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
 
 
 # --- joining, failing, leaving ----------------------------------------------------------
@@ -390,6 +416,71 @@ def test_pool_at_rest_does_nothing_but_probe() -> None:
     # For each probe two wake-ups (to ping, and at the time-out that the ack has made stale) and two
     # arrivals; then the few push-pulls of 100 s.
     assert simulation.events_run - events < 5 * 100 * 4 * 1.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_chaos_breaks_no_invariant_and_ends_in_agreement(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random crashes, restarts, leaves, tags, partitions and loss; looked at after every event."""
+    incarnations: dict[tuple[str, int], int] = {}
+    flush = Simulation._flush
+
+    def check(self: Simulation, node: Any) -> None:
+        flush(self, node)
+        if node.engine is None:
+            return
+        own = node.engine._swim.membership.own_node
+        key = (node.name, node.life)
+        assert own.incarnation >= incarnations.get(key, 1), f"seed {seed}, {key}"
+        incarnations[key] = own.incarnation
+        local = node.engine.local_member()
+        state = node.engine.state.value
+        allowed = {"alive": {"alive"}, "leaving": {"leaving", "left"}, "left": {"left"}}
+        assert str(local.status) in allowed[state], f"seed {seed}, {node.name} at {self.now}"
+        assert local.address == node.settings.swim.address
+        assert own.is_gone == (str(local.status) == "left")
+
+    monkeypatch.setattr(Simulation, "_flush", check)
+    simulation, names = pool(8, seed=seed, network=Network(loss=0.1, reordering=0.1))
+    rng = random.Random(seed)
+    left: set[str] = set()
+    for _ in range(60):
+        simulation.run_for(rng.random() * 3.0)
+        name = rng.choice(names[1:])
+        is_up = simulation.nodes[name].engine is not None
+        what = rng.choice(["crash", "leave", "tags", "partition", "heal", "restart", "restart"])
+        if what == "crash" and is_up:
+            simulation.crash(name)
+        elif what == "leave" and is_up:
+            simulation.leave(name)
+            left.add(name)
+        elif what == "tags" and is_up:
+            simulation.call(name, lambda engine, now: engine.set_tags({"t": str(now)}, now=now))
+        elif what == "partition":
+            half = rng.sample(names, len(names) // 2)
+            simulation.partition(half, [name for name in names if name not in half])
+        elif what == "heal":
+            simulation.heal()
+        elif what == "restart" and (not is_up or name in left):
+            if is_up:
+                simulation.crash(name)
+            left.discard(name)
+            simulation.start(name)
+            simulation.join(name, names[0])
+    simulation.heal()
+    for name in names:
+        if name in left and simulation.nodes[name].engine is not None:
+            simulation.run_for(15.0)
+            simulation.crash(name)
+            left.discard(name)
+        if simulation.nodes[name].engine is None:
+            simulation.start(name)
+            simulation.join(name, names[0])
+        elif simulation.statuses(name) == {name: ALIVE}:
+            simulation.join(name, names[0])  # its first join fell into a partition
+    converges(simulation, everybody(names), limit=300.0)
 
 
 # --- the simulation itself --------------------------------------------------------------

@@ -135,6 +135,7 @@ coordinates = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(coordinates, st.floats(0.0, RTT_MAX)), max_size=12))
 def test_no_lawful_coordinates_break_ours(updates: list[tuple[Coordinate, float]]) -> None:
     """Whatever others claim, ours stays calculable: it is reset at worst."""

@@ -205,6 +205,27 @@ def test_that_we_left_is_refuted() -> None:
     assert bench.news() == [JoinIntent(9, OWN)]
 
 
+def test_later_intent_about_us_that_we_do_not_know_is_answered() -> None:
+    """Whoever holds a leave of an earlier life against us would otherwise do so for ever."""
+    bench = SerfBench("b")
+    exchange(bench, data=state(30, {OWN: 40}))
+    assert bench.news() == [JoinIntent(41, OWN)]
+    assert bench.status_ltime(OWN) == 41
+    exchange(bench, data=state(42, {OWN: 41}))
+    exchange(bench, data=state(42, {OWN: 40}))
+    assert bench.news() == [], "what we said ourselves is no news"
+
+
+def test_later_intent_about_us_is_not_answered_while_we_leave() -> None:
+    """We mean it."""
+    bench = SerfBench("b")
+    bench.engine.leave(now=bench.now)
+    bench.forget_output()
+    exchange(bench, data=state(30, {OWN: 40}))
+    assert bench.news() == []
+    assert bench.statuses[OWN] == "leaving"
+
+
 def test_nothing_creeps_between_two_that_agree() -> None:
     """However often two exchange, status times and clocks stay where they are."""
     one, other = SerfBench("b", "c"), SerfBench("b", "c")
