@@ -149,6 +149,8 @@ class Intents:
             return self._buffer(intent.node, EarlyIntent(False, intent.ltime, now), None)
         if intent.ltime <= record.status_ltime:
             return False
+        if intent.node == self._own_name and self.is_leaving:
+            return False  # nobody knows that better than we
         record.status_ltime = intent.ltime
         if is_told:
             self._note(EvidenceKind.JOIN_INTENT, record, intent.ltime, now)

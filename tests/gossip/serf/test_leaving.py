@@ -187,11 +187,14 @@ def test_stop_in_the_middle_of_a_leave_ends_everything() -> None:
 
 def test_join_intents_about_us_do_not_call_us_back() -> None:
     """An echo of our own join while we leave leaves us leaving for the pool."""
-    bench = leaving_bench("b", "c")
-    bench.hear(JoinIntent(1, OWN))
-    assert bench.statuses[OWN] == "leaving"
-    finished_at(bench)
-    assert bench.statuses[OWN] == "left"
+    for ltime in (1, 500):
+        bench = leaving_bench("b", "c")
+        bench.forget_output()
+        bench.hear(JoinIntent(ltime, OWN))
+        assert bench.statuses[OWN] == "leaving"
+        assert JoinIntent(ltime, OWN) not in bench.news()
+        finished_at(bench)
+        assert bench.statuses[OWN] == "left"
 
 
 def test_tags_do_not_change_after_the_departure() -> None:
