@@ -111,8 +111,8 @@ class SwimSettings:
     32."""
 
     settling_delay: float = 1.0
-    """How long after the table has grown one exchange with somebody looks for what gossip missed; up
-    to as much again is added at random, and all of it is stretched like the push-pull interval.
+    """How long after the table has grown one exchange with somebody looks for what gossip missed;
+    up to as much again is added at random, and all of it is stretched like the push-pull interval.
     Long enough for gossip to have come round. 0: never, as in Go, where who joins in a bad moment
     waits for the next period."""
 

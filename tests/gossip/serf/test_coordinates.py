@@ -41,7 +41,7 @@ def parts(value: Coordinate) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("number", range(len(SEQUENCES)))
 def test_updates_are_those_of_serf_to_the_last_digit(number: int) -> None:
-    """Each step's coordinate and distance as the Go package calculated them; errors change nothing."""
+    """Each step as the Go package calculated it; errors change nothing."""
     sequence = SEQUENCES[number]
     client = CoordinateClient(random.Random(1), coordinate(sequence["Start"]))
     for step in sequence["Steps"]:
@@ -61,7 +61,7 @@ def test_updates_are_those_of_serf_to_the_last_digit(number: int) -> None:
 
 def test_fresh_coordinate_is_the_origin() -> None:
     """Zeros, error 1.5, height 10 µs."""
-    assert ORIGIN == Coordinate((0.0,) * 8, ERROR_MAX, 0.0, HEIGHT_MIN)
+    assert Coordinate((0.0,) * 8, ERROR_MAX, 0.0, HEIGHT_MIN) == ORIGIN
     assert (DIMENSIONS, ERROR_MAX, HEIGHT_MIN) == (8, 1.5, 1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Force-leave: a leave intent in somebody else's name, with care for what prunes do to Go agents."""
+"""Force-leave: a leave intent in somebody else's name, and care for what prunes do to Go agents."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 
@@ -152,7 +153,7 @@ def test_agent_that_lost_everybody_tries_its_seeds_quickly_and_then_slower() -> 
         assert dial.destination in {at(n) for n in range(2, 6)}
     assert set(rounds.values()) == {ALONE_TARGETS}
     times = list(rounds)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert times[0] <= 1.0 * (1 + JITTER) + 0.1
     for gap, nominal in zip(gaps, [2.0, 4.0, 8.0, 16.0, 30.0, 30.0], strict=False):
         assert nominal * (1 - JITTER) - 0.1 <= gap <= nominal * (1 + JITTER) + 0.1

@@ -1,4 +1,4 @@
-"""Intents: early ones wait in a bounded buffer, false ones about us are refuted, prunes are rare."""
+"""Intents: early ones wait in a bounded buffer, false ones about us are refuted, prunes rare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Key operations over the pool: who is asked, whose answers count, and the outcome in Go's words."""
+"""Key operations over the pool: who is asked, whose answers count, the outcome in Go's words."""
 
 from __future__ import annotations
 

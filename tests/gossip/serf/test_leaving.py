@@ -164,7 +164,7 @@ def test_departure_carries_the_incarnation_of_that_moment() -> None:
     bench = leaving_bench("b")
     bench.receive(Suspect(7, OWN, "b"))
     finished_at(bench)
-    assert {message for message in bench.take_messages(Dead)} == {Dead(8, OWN, OWN)}
+    assert set(bench.take_messages(Dead)) == {Dead(8, OWN, OWN)}
 
 
 def test_leave_of_a_node_whose_peers_fail_meanwhile_ends() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from rookery.gossip.addresses import Address
 from rookery.gossip.effects import CloseStream, OpenStream, SendStream
@@ -74,7 +76,7 @@ def test_exchanges_come_after_a_delay_and_one_period_then_once_a_period() -> Non
                 assert {node.name for node in request.nodes} == {OWN, "b", "c"}
                 bench.answer(action.stream, PushPull((), b"", False))
         assert 30.0 <= times[0] <= 60.5
-        gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
         assert all(gap == pytest.approx(30.0, abs=0.51) for gap in gaps)
         firsts.add(times[0])
     assert len(firsts) == 4
