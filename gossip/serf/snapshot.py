@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..addresses import Address
+from ..addresses import Address, ip_bytes, ip_text
+from .lamport import EXCHANGED_TIME_MAX
 
 LINE_SIZE_MAX = 4096
 """Bytes of one record; a name of 512 characters with an address is far below. What is longer is no
@@ -35,7 +36,9 @@ COMPACT_THRESHOLD = 2
 """A file is compacted at this many times the size its members need (Serf:
 snapshotCompactionThreshold)."""
 
-CLOCK_MAX = 2**64 - 1
+CLOCK_MAX = EXCHANGED_TIME_MAX
+"""Highest time that is believed, as from a peer: one flipped bit in a file must not bring all
+clocks of the pool to the end of their range."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,8 @@ class Remembered:
         has_left: The last thing was a graceful leave.
         is_torn: The file ended in the middle of a record.
         unknown: Records that could not be understood.
+        sound_size_bytes: Where the last record that was understood ends. What follows is damage,
+            and what is appended should follow from there.
     """
 
     members: dict[str, Address] = field(default_factory=dict)
@@ -59,6 +64,7 @@ class Remembered:
     has_left: bool = False
     is_torn: bool = False
     unknown: int = 0
+    sound_size_bytes: int = field(default=0, compare=False)
 
 
 def replay_untrusted(data: bytes, *, rejoin_after_leave: bool = False) -> Remembered:
@@ -71,8 +77,12 @@ def replay_untrusted(data: bytes, *, rejoin_after_leave: bool = False) -> Rememb
     state = Remembered()
     *lines, tail = data.split(b"\n")
     state.is_torn = bool(tail)
+    position = 0
     for line in lines:
-        if not _replay_line(state, line, rejoin_after_leave):
+        position += len(line) + 1
+        if _replay_line(state, line, rejoin_after_leave):
+            state.sound_size_bytes = position
+        else:
             state.unknown += 1
     return state
 
@@ -117,13 +127,19 @@ def _replay_line(state: Remembered, raw: bytes, rejoin_after_leave: bool) -> boo
 
 
 def parse_address(text: str) -> Address | None:
-    """Return the address of `ADDR:PORT`, an IPv6 one in brackets; None when it is none."""
+    """Return the address of `ADDR:PORT`, an IPv6 one in brackets; None when it is none.
+
+    A name is none: looking it up would wait, and no agent writes one.
+    """
     host, _, port = text.rpartition(":")
     if not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         return None
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    return Address(host, int(port)) if host else None
+    try:
+        return Address(ip_text(ip_bytes(host)), int(port)) if "%" not in host else None
+    except ValueError:
+        return None
 
 
 def alive_record(name: str, address: Address) -> bytes:
