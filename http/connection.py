@@ -339,6 +339,7 @@ class Connection:
     async def _watch(self, request: Request) -> None:
         """Read ahead until the client is gone, or so much has come that it must wait."""
         size = len(self._http.trailing_data[0])
+        reason = "it has closed its end"
         try:
             while size < self._settings.pipelined_size_max:
                 data = await self._receive()
@@ -349,7 +350,8 @@ class Connection:
             else:
                 return
         except _DISCONNECTED as error:
-            _log.debug("client_gone", client=self._client, reason=str(error))
+            reason = str(error)
+        _log.debug("client_gone", client=self._client, reason=reason)
         request.disconnected.set()
 
     async def _send(self, response: Response, accept_encoding: bytes, *, closes: bool) -> None:
@@ -409,7 +411,6 @@ class Connection:
         """End a stream as soon as its client is gone."""
         await self._watch(request)
         if request.disconnected.is_set():
-            _log.debug("client_gone", client=self._client, reason="left a stream")
             scope.cancel()
 
     async def _produce(
