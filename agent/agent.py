@@ -1,19 +1,21 @@
 """The agent's task tree: start, ready, stop.
 
-    settings -> addresses -> keyring, id -> ports bound -> gossip pool -> HTTP -> start_join ->
-    ready
+    settings -> addresses -> keyring, id, snapshot -> ports bound -> gossip pool -> HTTP ->
+    start_join -> ready
 
-    pool ⊃ HTTP ⊃ joining at start, waiting for a stop
+    snapshot ⊃ pool, watching it ⊃ HTTP ⊃ joining at start, waiting for a stop
 
 The innermost starts last and stops first: HTTP drains, then the leave is announced and given time
-to travel, then the pool ends. Ports are bound and files read before the pool exists, so whatever is
-wrong with the settings ends the start before any other member has heard of us.
+to travel, then the pool ends, then the snapshot is written to the disk. Ports are bound and files
+read before the pool exists, so whatever is wrong with the settings ends the start before any other
+member has heard of us.
 
 How it ends decides the exit code (public API: `handleSignals` in Nomad's
 `command/agent/command.go`):
 
 - a graceful leave that finished: 0;
 - a stop without leave, a leave that took over `LEAVE_SECONDS_MAX`, or a second request: 1;
+- the pool voted that our name is another node's: `NAME_LOST_EXIT_CODE`;
 - an error nobody expected: 1, with its cause in the log. Any task's failure ends the whole agent;
 the
   exception groups that come of it are taken apart in `agent_process.py`, and nowhere else.
@@ -37,28 +39,43 @@ import trio
 
 from ..gossip.pool import JoinResult, Pool
 from ..gossip.pool_settings import PoolSettings
+from ..gossip.serf.snapshot import Remembered
 from ..gossip.serf.tags import TagsTooLarge
 from ..gossip.transport import BindError
 from ..gossip.wire.keyring import Keyring
 from .addresses import AgentAddresses, HostInterfaces, Interfaces, find_addresses, join_host_port
 from .durations import format_duration
+from .event_ring import EventRing
 from .keyring_file import load_keyring
 from .listeners import bind_problem, open_http_listeners, reserve_rpc_port
 from .nomad_guard import admission
+from .own_tags import OwnTags
+from .pool_watch import PoolWatch
+from .query_responses import QueryResponses
 from .self_config import config_document
 from .server_id import load_server_id
 from .server_tags import server_tags
-from .service import AgentService
+from .service import AgentService, GossipUnavailable
 from .settings import AgentSettings, Ports, ServerJoin
 from .settings_sources import SettingsError
+from .snapshot_file import SnapshotFile, load_snapshot, snapshot_path
+from .version import NOMAD_API_LEVEL, VERSION
 
 LEAVE_SECONDS_MAX = 5.0
 """How long a graceful leave may take; Nomad's limit. A leave in a pool that answers takes some two
 seconds: the broadcasts, then one second for them to travel."""
 
+NAME_LOST_EXIT_CODE = 3
+"""Exit code of an agent whose name the pool knows by another address. A service manager should not
+start it again (systemd: `RestartPreventExitStatus=3`): the name would be contested again. Other
+codes have other meanings already: 1 is any other end, 2 is taken by interpreters and shells."""
+
 DRAIN_SECONDS_MAX = 1.0
 """How long requests in progress may go on once the agent stops. Every answer but a join's takes
 milliseconds, and who asked us to stop is waiting."""
+
+RELOADABLE = ("gossip.tags", "gossip.query_responses")
+"""Settings of the running agent that `reload` applies."""
 
 NOMAD_VERSIONS = bytes((1, 5, 2, 2, 5, 4))
 """Lowest, highest, current protocol of memberlist, then of Serf: those of a Nomad 1.2 server. Serf
@@ -110,6 +127,9 @@ class _Bound:
     """Everything that was opened before the pool: sockets, and what follows from their ports."""
 
     pool: Pool
+    watch: PoolWatch
+    responses: QueryResponses
+    snapshot: SnapshotFile | None
     listeners: list[trio.SocketListener]
     rpc: socket.socket
     service: AgentService
@@ -138,6 +158,8 @@ class Agent:
         self._stop_requested = trio.Event()
         self._stop_kind = StopKind.AT_ONCE
         self._forced = trio.CancelScope()
+        self._is_name_lost = False
+        self._bound: _Bound | None = None
 
     def stop(self, kind: StopKind) -> None:
         """Ask the agent to stop. A second request ends a stop in progress at once."""
@@ -157,17 +179,51 @@ class Agent:
         exit_code = 1
         # A second request cancels everything from here on, and what was going to be 0 stays 1.
         with self._forced:
-            bound = await self._bind()
+            bound = self._bound = await self._bind()
             try:
-                async with trio.open_nursery() as pool_nursery:
-                    # `run` would bind too; it was done already, to learn the port.
-                    await pool_nursery.start(bound.pool.run)
-                    await self._serve(bound, task_status)
-                    exit_code = await self._end(bound.pool)
-                    pool_nursery.cancel_scope.cancel()
+                async with trio.open_nursery() as snapshot_nursery:
+                    if bound.snapshot is not None:
+                        await snapshot_nursery.start(bound.snapshot.run)
+                    exit_code = await self._run_pool(bound, task_status)
+                    snapshot_nursery.cancel_scope.cancel()
             finally:
                 bound.close()
         return exit_code
+
+    async def _run_pool(self, bound: _Bound, task_status: trio.TaskStatus[Ready]) -> int:
+        """Take part in the pool and serve until asked to stop; return the exit code."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(bound.watch.run)
+            # `run` would bind too; it was done already, to learn the port.
+            await nursery.start(bound.pool.run)
+            await self._serve(bound, task_status)
+            exit_code = await self._end(bound.pool)
+            nursery.cancel_scope.cancel()
+        return exit_code
+
+    def reload(self, settings: AgentSettings) -> dict[str, str]:
+        """Apply what can change while running: `RELOADABLE`.
+
+        Args:
+            settings: As read again; what is not reloadable is ignored.
+
+        Returns:
+            What could not be applied, setting to reason; empty when all was.
+        """
+        if self._bound is None:
+            return dict.fromkeys(RELOADABLE, "the agent is still starting")
+        self._bound.responses.reload(settings.gossip.query_responses)
+        try:
+            self._bound.service.reload_tags(settings.gossip.tags)
+        except (ValueError, GossipUnavailable) as error:
+            return {"gossip.tags": str(error)}
+        return {}
+
+    def _give_up_name(self) -> None:
+        """Stop at once: a leave would be about the node that keeps the name."""
+        self._is_name_lost = True
+        if not self._stop_requested.is_set():
+            self.stop(StopKind.AT_ONCE)
 
     # --- start ---------------------------------------------------------------------------------
 
@@ -192,7 +248,10 @@ class Agent:
                 rpc_host=told.host,
                 rpc_port=told.port or rpc.getsockname()[1],
             )
-            pool = Pool(self._pool_settings(addresses, tags, loaded.keyring))
+            own_tags = OwnTags(tags, settings.gossip.tags)
+            remembered, snapshot = self._open_snapshot(server_directory)
+            pool_settings = self._pool_settings(addresses, own_tags, loaded.keyring, remembered)
+            pool = Pool(pool_settings, snapshot=snapshot)
             _bind_pool(pool, addresses.serf, settings.ports.serf)
         except BaseException:
             for sock in opened:
@@ -208,11 +267,48 @@ class Agent:
             serf=addresses.advertise_serf.text(ports.serf),
             rpc=told.text(ports.rpc),
         )
-        service = self._service(pool, addresses, msgspec.structs.replace(settings, ports=ports))
-        return _Bound(pool, listeners, rpc, service, ready)
+        events = EventRing()
+        responses = QueryResponses(self._info(), settings.gossip.query_responses)
+        watch = PoolWatch(
+            pool,
+            events=events,
+            responses=responses,
+            keyring=loaded.keyring,
+            server_directory=server_directory,
+            give_up=self._give_up_name,
+        )
+        service = self._service(
+            pool, addresses, msgspec.structs.replace(settings, ports=ports), own_tags, events
+        )
+        return _Bound(pool, watch, responses, snapshot, listeners, rpc, service, ready)
+
+    def _open_snapshot(
+        self, server_directory: Path | None
+    ) -> tuple[Remembered | None, SnapshotFile | None]:
+        """Read what an earlier life has left, and prepare to leave the same; not in dev mode."""
+        if server_directory is None:
+            return None, None
+        path = snapshot_path(server_directory)
+        loaded = load_snapshot(path, rejoin_after_leave=self.settings.server.rejoin_after_leave)
+        return loaded.remembered, SnapshotFile(path, loaded)
+
+    def _info(self) -> dict[str, str]:
+        """Return what the query `rookery.info` is answered by."""
+        settings = self.settings
+        return {
+            "version": VERSION,
+            "nomad_api": NOMAD_API_LEVEL,
+            "node": node_name(settings),
+            "region": settings.region,
+            "datacenter": settings.datacenter,
+        }
 
     def _pool_settings(
-        self, addresses: AgentAddresses, tags: dict[str, str], keyring: Keyring | None
+        self,
+        addresses: AgentAddresses,
+        tags: OwnTags,
+        keyring: Keyring | None,
+        remembered: Remembered | None,
     ) -> PoolSettings:
         settings = self.settings
         return PoolSettings(
@@ -221,7 +317,7 @@ class Agent:
             port=settings.ports.serf,
             advertise=addresses.advertise_serf.host,
             advertise_port=addresses.advertise_serf.port,
-            tags=tags,
+            tags=tags.merged(),
             profile=settings.gossip.profile,
             overrides={"versions": NOMAD_VERSIONS},
             keyring=keyring,
@@ -229,10 +325,21 @@ class Agent:
             compression=settings.gossip.compression,
             dead_node_reclaim_time=settings.gossip.dead_node_reclaim_time,
             admit=admission(settings),
+            remembered=remembered,
+            reconnect_interval=settings.gossip.reconnect_interval,
+            reconnect_timeout=settings.gossip.reconnect_timeout,
+            tombstone_timeout=settings.gossip.tombstone_timeout,
+            user_event_size_limit=settings.gossip.user_event_size_limit,
+            resolves_conflicts=settings.gossip.resolve_conflicts,
         )
 
     def _service(
-        self, pool: Pool, addresses: AgentAddresses, settings: AgentSettings
+        self,
+        pool: Pool,
+        addresses: AgentAddresses,
+        settings: AgentSettings,
+        tags: OwnTags,
+        events: EventRing,
     ) -> AgentService:
         """Return the service; `settings` has the ports that were chosen."""
         ports = settings.ports
@@ -244,6 +351,8 @@ class Agent:
             has_client=settings.client.enabled,
             response_headers=settings.http_api_response_headers,
             pool=pool,
+            tags=tags,
+            events=events,
             config=config_document(
                 settings,
                 addresses={
@@ -308,6 +417,8 @@ class Agent:
 
     async def _end(self, pool: Pool) -> int:
         """Leave if asked to; return the exit code."""
+        if self._is_name_lost:
+            return NAME_LOST_EXIT_CODE
         if self._stop_kind is StopKind.AT_ONCE:
             return 1
         with trio.move_on_after(LEAVE_SECONDS_MAX) as limit:
@@ -338,7 +449,8 @@ def _bind_pool(pool: Pool, host: str, port: int) -> None:
         raise SettingsError(f"serf: {error}") from None
     except TagsTooLarge as error:
         raise SettingsError(
-            f"region, datacenter: too long to be told to members ({error}); write shorter ones"
+            "region, datacenter, gossip.tags: too long to be told to members"
+            f" ({error}); write shorter ones"
         ) from None
     except ValueError as error:
         raise SettingsError(f"gossip: {error}") from None

@@ -6,7 +6,7 @@ user's to mend, one line on stderr without a traceback.
 
 Signals, as Nomad has them: SIGINT and SIGTERM stop (gracefully if `leave_on_interrupt` or
 `leave_on_terminate` says so), a second one of either stops at once; SIGHUP reads the settings again
-and applies what can change while running, which so far is `log_level`; SIGPIPE is ignored.
+and applies what can change while running (`RELOADED`); SIGPIPE is ignored.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import msgspec
 import structlog
 import trio
 
-from .agent import Agent, Frontend, Ready, StartError, StopKind, node_name
+from .agent import RELOADABLE, Agent, Frontend, Ready, StartError, StopKind, node_name
 from .logs import LogOutput, configure_logs
 from .settings import AgentSettings
 from .settings_sources import SettingsError
@@ -28,8 +29,8 @@ from .version import NOMAD_API_LEVEL, VERSION
 EXPECTED_ERRORS = (SettingsError, StartError)
 """What users can mend: told in one line, without a traceback."""
 
-RELOADABLE = frozenset({"log_level"})
-"""Settings that SIGHUP applies to the running agent."""
+RELOADED = ("log_level", *RELOADABLE)
+"""Settings that SIGHUP applies to the running agent: the log's, and those the agent can change."""
 
 LoadSettings = Callable[[], AgentSettings]
 
@@ -80,7 +81,7 @@ async def _handle_signals(
     async for number in signals:
         log = structlog.get_logger("agent").bind(signal=signal.Signals(number).name)
         if number == signal.SIGHUP:
-            settings = await _reload(settings, output, load)
+            settings = await _reload(settings, agent, output, load)
             continue
         log.info("signal_caught")
         is_leave = (
@@ -89,7 +90,9 @@ async def _handle_signals(
         agent.stop(StopKind.LEAVE if is_leave else StopKind.AT_ONCE)
 
 
-async def _reload(old: AgentSettings, output: LogOutput, load: LoadSettings) -> AgentSettings:
+async def _reload(
+    old: AgentSettings, agent: Agent, output: LogOutput, load: LoadSettings
+) -> AgentSettings:
     """Read the settings again, apply what can be, and say what was and what was not."""
     log = structlog.get_logger("agent")
     try:
@@ -99,16 +102,36 @@ async def _reload(old: AgentSettings, output: LogOutput, load: LoadSettings) -> 
         # The fault lies in a file, not in our stack, so no traceback.
         log.error("reload_refused", error=str(error), applied="nothing")  # noqa: TRY400
         return old
-    names = [field.name for field in msgspec.structs.fields(new)]
-    changed = [name for name in names if getattr(new, name) != getattr(old, name)]
-    applied = {name: getattr(new, name) for name in changed if name in RELOADABLE}
+    changed = changed_settings(old, new)
     output.set_level(new.log_level.lower())
+    refused = agent.reload(new)
+    applied = [name for name in changed if name in RELOADED and name not in refused]
+    for name, reason in refused.items():
+        log.error("reload_refused", setting=name, error=reason)
     log.info(
         "reloaded",
-        applied=list(applied),
-        needs_restart=[name for name in changed if name not in RELOADABLE],
+        applied=applied,
+        needs_restart=[name for name in changed if name not in RELOADED],
     )
-    return msgspec.structs.replace(old, **applied)
+    gossip = {
+        name: getattr((new if f"gossip.{name}" in applied else old).gossip, name)
+        for name in ("tags", "query_responses")
+    }
+    return msgspec.structs.replace(
+        old, log_level=new.log_level, gossip=msgspec.structs.replace(old.gossip, **gossip)
+    )
+
+
+def changed_settings(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Return the names of the settings that differ, those in sections as `section.name`."""
+    changed: list[str] = []
+    for field in msgspec.structs.fields(new):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if isinstance(after, msgspec.Struct):
+            changed += changed_settings(before, after, f"{prefix}{field.name}.")
+        elif before != after:
+            changed.append(prefix + field.name)
+    return changed
 
 
 class _Announcement:

@@ -9,7 +9,9 @@ removed. In dev mode nothing is read or written (Nomad there writes into the wor
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +56,20 @@ def load_keyring(server_directory: Path | None, key: Secret) -> LoadedKeyring:
     if path:
         write_atomically(path, json.dumps([key.reveal()]))
     return LoadedKeyring(keyring)
+
+
+def save_keyring(server_directory: Path, keys: Sequence[bytes]) -> None:
+    """Write the file anew, because the keys of the pool were changed.
+
+    Args:
+        server_directory: `<data_dir>/server`.
+        keys: All keys, the primary one first.
+
+    Raises:
+        SettingsError: It cannot be written; the old one is untouched.
+    """
+    texts = [base64.b64encode(key).decode("ascii") for key in keys]
+    write_atomically(server_directory / FILE_NAME, json.dumps(texts, indent=2))
 
 
 def _parse(path: Path, text: str) -> Keyring:

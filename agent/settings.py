@@ -108,6 +108,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     server_join: ServerJoin = ServerJoin()
     """Which pools to join at start."""
 
+    rejoin_after_leave: bool = False
+    """Whether a start after a graceful leave looks for the members known then. Without it only an
+    agent that was stopped otherwise (killed, crashed, host restarted) rejoins by itself."""
+
     start_join: tuple[str, ...] = ()
     """Deprecated form of `server_join.start_join`; mixing both forms is an error."""
 
@@ -184,6 +188,34 @@ class Gossip(msgspec.Struct, frozen=True, kw_only=True):
     admit: Literal["any", "servers"] = "any"
     """Whom a join accepts: `any` member, or only `servers`, as Nomad does, which refuses plain Serf
     agents."""
+
+    reconnect_interval: Duration = Duration(30.0)
+    """Time between tries to reach somebody who is missing: failed members, and those of earlier
+    pools. Shorter finds them sooner after a partition; each try is a TCP connection."""
+
+    reconnect_timeout: Duration = Duration(72 * 3600.0)
+    """How long a failed member stays listed before it is reaped. Longer keeps its name and address
+    reserved for its return (plain Serf agents reap after 24h)."""
+
+    tombstone_timeout: Duration = Duration(24 * 3600.0)
+    """How long a member that left stays listed, so that old gossip about it is recognised. Too
+    short, and a slow member may bring it back as failed."""
+
+    tags: dict[str, str] = {}
+    """Tags of this agent besides those it needs itself (`role`, `region`, …, which are refused
+    here). All tags together take at most 512 bytes. Read again on SIGHUP."""
+
+    resolve_conflicts: bool = True
+    """Whether the pool votes when another node claims this agent's name at another address; who
+    loses exits with code 3. Nomad does not vote; there both stay, and the name flaps."""
+
+    query_responses: dict[str, str] = {}
+    """What to answer to queries, by the query's name; `*` stands for all names not written here.
+    Each at most 512 bytes. `rookery.info` is answered by default. Read again on SIGHUP."""
+
+    user_event_size_limit: Annotated[int, msgspec.Meta(ge=1, le=9216)] = 512
+    """Bytes of a user event that is fired here, name and payload. Members with a lower limit take
+    larger ones all the same, but only what fits a packet (some 1300 bytes) arrives."""
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):

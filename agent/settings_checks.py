@@ -12,9 +12,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from ..gossip.wire.limits import LABEL_SIZE_MAX
+from ..gossip.wire.limits import LABEL_SIZE_MAX, META_SIZE_MAX
+from .own_tags import TagRefused, check_tag
+from .query_responses import RESPONSE_SIZE_MAX
 from .secret import Secret
-from .settings import LOG_LEVELS, AgentSettings, ServerJoin
+from .settings import LOG_LEVELS, AgentSettings, Gossip, ServerJoin
 from .settings_sources import KeyPath, SettingsError, Source
 
 RPC_CONNECTIONS_MIN = 25
@@ -52,6 +54,7 @@ def _problems(settings: AgentSettings) -> Iterable[tuple[KeyPath, str]]:
     yield from _data_dir_problems(settings)
     yield from _join_problems(settings)
     yield from _limit_problems(settings)
+    yield from _gossip_problems(settings.gossip)
     if server.encrypt and (problem := _key_problem(server.encrypt)):
         yield (("server", "encrypt"), f"Invalid encryption key: {problem}")
 
@@ -124,8 +127,37 @@ def _limit_problems(settings: AgentSettings) -> Iterable[tuple[KeyPath, str]]:
     if 0 < limits.rpc_max_conns_per_client <= RPC_CONNECTIONS_MIN:
         problem = f"must be over {RPC_CONNECTIONS_MIN}, or 0 for no limit"
         yield (("limits", "rpc_max_conns_per_client"), problem)
-    if settings.gossip.dead_node_reclaim_time < 0:
+
+
+def _gossip_problems(gossip: Gossip) -> Iterable[tuple[KeyPath, str]]:
+    if gossip.dead_node_reclaim_time < 0:
         yield (("gossip", "dead_node_reclaim_time"), 'must not be negative; "0s" switches it off')
+    for name in ("reconnect_interval", "reconnect_timeout", "tombstone_timeout"):
+        if getattr(gossip, name) <= 0:
+            yield (("gossip", name), 'must be more than 0; write a time such as "30s"')
+    for name in gossip.tags:
+        try:
+            check_tag(name)
+        except TagRefused as error:
+            yield (("gossip", "tags"), f"{error}; write another name")
+    size = sum(_size(name) + _size(text) for name, text in gossip.tags.items())
+    if size > META_SIZE_MAX:
+        problem = (
+            f"{size} bytes, but all tags together may have {META_SIZE_MAX}; write shorter ones"
+        )
+        yield (("gossip", "tags"), problem)
+    for name, text in gossip.query_responses.items():
+        if _size(text) > RESPONSE_SIZE_MAX:
+            problem = f'"{name}" is answered by over {RESPONSE_SIZE_MAX} bytes; write less'
+            yield (("gossip", "query_responses"), problem)
+        if name.startswith("_serf_"):
+            problem = f'"{name}" is Serf\'s own query, which is answered already; leave it out'
+            yield (("gossip", "query_responses"), problem)
+
+
+def _size(text: str) -> int:
+    """Return a text's size in bytes; JSON may hold half characters, which are sent as `?`."""
+    return len(text.encode("utf-8", "replace"))
 
 
 def _key_problem(key: Secret) -> str:

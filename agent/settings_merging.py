@@ -36,10 +36,16 @@ from .settings_sources import KeyPath, Source, read_sources
 Section = TypeVar("Section", bound=msgspec.Struct)
 
 REPLACED = frozenset(
-    {("ports", "http"), ("ports", "rpc"), ("ports", "serf"), ("gossip", "compression")}
+    {
+        ("ports", "http"),
+        ("ports", "rpc"),
+        ("ports", "serf"),
+        ("gossip", "compression"),
+        ("gossip", "resolve_conflicts"),
+    }
 )
 """Keys where a written value wins even when it is zero or false: port 0 means any free port, and
-compression is on by default."""
+the others are on by default."""
 
 CONCATENATED = frozenset({("server", "start_join"), ("server", "retry_join")})
 """Lists to which a later source adds."""

@@ -62,7 +62,7 @@ def write_atomically(path: Path, text: str) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
-        _flush_directory(path.parent)
+        flush_directory(path.parent)
     except OSError as error:
         raise SettingsError(
             f"{path}: cannot be written: {_reason(error)};"
@@ -70,7 +70,7 @@ def write_atomically(path: Path, text: str) -> None:
         ) from None
 
 
-def _flush_directory(directory: Path) -> None:
+def flush_directory(directory: Path) -> None:
     """Make the rename itself survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:

@@ -45,6 +45,7 @@ SETTING_OF_FLAG: Mapping[str, KeyPath] = {
     "retry-join": ("server", "server_join", "retry_join"),
     "retry-interval": ("server", "server_join", "retry_interval"),
     "retry-max": ("server", "server_join", "retry_max"),
+    "rejoin": ("server", "rejoin_after_leave"),
     "log-level": ("log_level",),
     "log-json": ("log_json",),
 }
@@ -96,6 +97,7 @@ SETTING_OF_FLAG: Mapping[str, KeyPath] = {
     "Attempts of -retry-join after which to exit. Default: 0, never.",
     metavar="N",
 )
+@flag("rejoin", "After a graceful leave, too, look for the members known then.")
 @option("log-level", "TRACE, DEBUG, INFO, WARN or ERROR. Default: INFO.", metavar="LEVEL")
 @flag("log-json", "Write the log as JSON.")
 def agent(dev: bool | None, config: tuple[str, ...], **flags: Any) -> int:
