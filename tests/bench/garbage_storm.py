@@ -181,7 +181,8 @@ def main() -> int:
                 }
                 print(
                     f"{agent.name}: {len(agent.members())} members,"
-                    f" memory {before[agent.name]:.0f} MiB {growth:+.0f}, {lines} log lines, rejected: {rejected}"
+                    f" memory {before[agent.name]:.0f} MiB {growth:+.0f},"
+                    f" {lines} log lines, rejected: {rejected}"
                 )
                 if growth > RSS_GROWTH_MAX_MIB:
                     problems.append(f"{agent.name} grew by {growth:.0f} MiB")
