@@ -28,10 +28,10 @@ from __future__ import annotations
 
 import enum
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -52,6 +52,7 @@ from .nomad_guard import admission
 from .own_tags import OwnTags
 from .pool_watch import PoolWatch
 from .query_responses import QueryResponses
+from .reloading import take_over
 from .self_config import config_document
 from .server_id import load_server_id
 from .server_tags import server_tags
@@ -73,9 +74,6 @@ codes have other meanings already: 1 is any other end, 2 is taken by interpreter
 DRAIN_SECONDS_MAX = 1.0
 """How long requests in progress may go on once the agent stops. Every answer but a join's takes
 milliseconds, and who asked us to stop is waiting."""
-
-RELOADABLE = ("gossip.tags", "gossip.query_responses")
-"""Settings of the running agent that `reload` applies."""
 
 NOMAD_VERSIONS = bytes((1, 5, 2, 2, 5, 4))
 """Lowest, highest, current protocol of memberlist, then of Serf: those of a Nomad 1.2 server. Serf
@@ -132,6 +130,8 @@ class _Bound:
     snapshot: SnapshotFile | None
     listeners: list[trio.SocketListener]
     rpc: socket.socket
+    addresses: AgentAddresses
+    ports: Ports
     service: AgentService
     ready: Ready
 
@@ -201,23 +201,34 @@ class Agent:
             nursery.cancel_scope.cancel()
         return exit_code
 
-    def reload(self, settings: AgentSettings) -> dict[str, str]:
-        """Apply what can change while running: `RELOADABLE`.
+    def reload(self, settings: AgentSettings, names: Iterable[str]) -> dict[str, str]:
+        """Apply settings to the running agent; `self.settings` has them afterwards.
 
         Args:
-            settings: As read again; what is not reloadable is ignored.
+            settings: As read again.
+            names: Which of them to apply, of `reloading.RELOADABLE`.
 
         Returns:
-            What could not be applied, setting to reason; empty when all was.
+            What could not be applied: setting to reason.
         """
-        if self._bound is None:
-            return dict.fromkeys(RELOADABLE, "the agent is still starting")
-        self._bound.responses.reload(settings.gossip.query_responses)
-        try:
-            self._bound.service.reload_tags(settings.gossip.tags)
-        except (ValueError, GossipUnavailable) as error:
-            return {"gossip.tags": str(error)}
-        return {}
+        bound = self._bound
+        if bound is None:
+            return dict.fromkeys(names, "the agent is still starting")
+        refused: dict[str, str] = {}
+        applied = []
+        for name in names:
+            try:
+                if name == "gossip.tags":
+                    bound.service.reload_tags(settings.gossip.tags)
+                elif name == "gossip.query_responses":
+                    bound.responses.reload(settings.gossip.query_responses)
+            except (ValueError, GossipUnavailable) as error:
+                refused[name] = str(error)
+            else:
+                applied.append(name)
+        self.settings = take_over(self.settings, settings, applied)
+        bound.service.show_config(self._config(bound.addresses, bound.ports))
+        return refused
 
     def _give_up_name(self) -> None:
         """Stop at once: a leave would be about the node that keeps the name."""
@@ -277,10 +288,10 @@ class Agent:
             server_directory=server_directory,
             give_up=self._give_up_name,
         )
-        service = self._service(
-            pool, addresses, msgspec.structs.replace(settings, ports=ports), own_tags, events
+        service = self._service(pool, addresses, ports, own_tags, events)
+        return _Bound(
+            pool, watch, responses, snapshot, listeners, rpc, addresses, ports, service, ready
         )
-        return _Bound(pool, watch, responses, snapshot, listeners, rpc, service, ready)
 
     def _open_snapshot(
         self, server_directory: Path | None
@@ -337,12 +348,12 @@ class Agent:
         self,
         pool: Pool,
         addresses: AgentAddresses,
-        settings: AgentSettings,
+        ports: Ports,
         tags: OwnTags,
         events: EventRing,
     ) -> AgentService:
-        """Return the service; `settings` has the ports that were chosen."""
-        ports = settings.ports
+        """Return the service; `ports` are those that were chosen."""
+        settings = self.settings
         return AgentService(
             node_name=node_name(settings),
             region=settings.region,
@@ -353,19 +364,23 @@ class Agent:
             pool=pool,
             tags=tags,
             events=events,
-            config=config_document(
-                settings,
-                addresses={
-                    "HTTP": " ".join(addresses.http),
-                    "RPC": addresses.rpc,
-                    "Serf": addresses.serf,
-                },
-                advertised={
-                    "HTTP": addresses.advertise_http.text(ports.http),
-                    "RPC": addresses.advertise_rpc.text(ports.rpc),
-                    "Serf": addresses.advertise_serf.text(ports.serf),
-                },
-            ),
+            config=self._config(addresses, ports),
+        )
+
+    def _config(self, addresses: AgentAddresses, ports: Ports) -> dict[str, Any]:
+        """Return the settings we run with, as the API shows them."""
+        return config_document(
+            msgspec.structs.replace(self.settings, ports=ports),
+            addresses={
+                "HTTP": " ".join(addresses.http),
+                "RPC": addresses.rpc,
+                "Serf": addresses.serf,
+            },
+            advertised={
+                "HTTP": addresses.advertise_http.text(ports.http),
+                "RPC": addresses.advertise_rpc.text(ports.rpc),
+                "Serf": addresses.advertise_serf.text(ports.serf),
+            },
         )
 
     # --- run -----------------------------------------------------------------------------------

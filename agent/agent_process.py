@@ -6,7 +6,7 @@ user's to mend, one line on stderr without a traceback.
 
 Signals, as Nomad has them: SIGINT and SIGTERM stop (gracefully if `leave_on_interrupt` or
 `leave_on_terminate` says so), a second one of either stops at once; SIGHUP reads the settings again
-and applies what can change while running (`RELOADED`); SIGPIPE is ignored.
+and applies what can change while running (`reloading.py`); SIGPIPE is ignored.
 """
 
 from __future__ import annotations
@@ -14,23 +14,19 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
 
-import msgspec
 import structlog
 import trio
 
-from .agent import RELOADABLE, Agent, Frontend, Ready, StartError, StopKind, node_name
+from .agent import Agent, Frontend, Ready, StartError, StopKind, node_name
 from .logs import LogOutput, configure_logs
+from .reloading import RELOADABLE, changed_settings
 from .settings import AgentSettings
 from .settings_sources import SettingsError
 from .version import NOMAD_API_LEVEL, VERSION
 
 EXPECTED_ERRORS = (SettingsError, StartError)
 """What users can mend: told in one line, without a traceback."""
-
-RELOADED = ("log_level", *RELOADABLE)
-"""Settings that SIGHUP applies to the running agent: the log's, and those the agent can change."""
 
 LoadSettings = Callable[[], AgentSettings]
 
@@ -81,7 +77,7 @@ async def _handle_signals(
     async for number in signals:
         log = structlog.get_logger("agent").bind(signal=signal.Signals(number).name)
         if number == signal.SIGHUP:
-            settings = await _reload(settings, agent, output, load)
+            await _reload(agent, output, load)
             continue
         log.info("signal_caught")
         is_leave = (
@@ -90,9 +86,7 @@ async def _handle_signals(
         agent.stop(StopKind.LEAVE if is_leave else StopKind.AT_ONCE)
 
 
-async def _reload(
-    old: AgentSettings, agent: Agent, output: LogOutput, load: LoadSettings
-) -> AgentSettings:
+async def _reload(agent: Agent, output: LogOutput, load: LoadSettings) -> None:
     """Read the settings again, apply what can be, and say what was and what was not."""
     log = structlog.get_logger("agent")
     try:
@@ -101,37 +95,18 @@ async def _reload(
     except SettingsError as error:
         # The fault lies in a file, not in our stack, so no traceback.
         log.error("reload_refused", error=str(error), applied="nothing")  # noqa: TRY400
-        return old
-    changed = changed_settings(old, new)
-    output.set_level(new.log_level.lower())
-    refused = agent.reload(new)
-    applied = [name for name in changed if name in RELOADED and name not in refused]
+        return
+    changed = changed_settings(agent.settings, new)
+    wanted = [name for name in changed if name in RELOADABLE]
+    refused = agent.reload(new, wanted)
+    output.set_level(agent.settings.log_level.lower())
     for name, reason in refused.items():
         log.error("reload_refused", setting=name, error=reason)
     log.info(
         "reloaded",
-        applied=applied,
-        needs_restart=[name for name in changed if name not in RELOADED],
+        applied=[name for name in wanted if name not in refused],
+        needs_restart=[name for name in changed if name not in RELOADABLE],
     )
-    gossip = {
-        name: getattr((new if f"gossip.{name}" in applied else old).gossip, name)
-        for name in ("tags", "query_responses")
-    }
-    return msgspec.structs.replace(
-        old, log_level=new.log_level, gossip=msgspec.structs.replace(old.gossip, **gossip)
-    )
-
-
-def changed_settings(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Return the names of the settings that differ, those in sections as `section.name`."""
-    changed: list[str] = []
-    for field in msgspec.structs.fields(new):
-        before, after = getattr(old, field.name), getattr(new, field.name)
-        if isinstance(after, msgspec.Struct):
-            changed += changed_settings(before, after, f"{prefix}{field.name}.")
-        elif before != after:
-            changed.append(prefix + field.name)
-    return changed
 
 
 class _Announcement:

@@ -336,6 +336,10 @@ class AgentService:
             "stats": self._stats(),
         }
 
+    def show_config(self, config: Mapping[str, Any]) -> None:
+        """Show this as `config` of the self document from now on: settings were applied."""
+        self._config = config
+
     def _stats(self) -> dict[str, dict[str, str]]:
         statistics = self._pool.statistics()
         return {
