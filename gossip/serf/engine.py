@@ -655,6 +655,7 @@ class SerfEngine(SwimDelegate):
         elif status in (MemberStatus.FAILED, MemberStatus.LEFT):
             self._reaper.watch(record)
             self._force_leave.note_gone(record, now)
+            self._apply_held_prune(record.name, now)
             if status is MemberStatus.LEFT:
                 self._healing.forget(record.name)
             elif self.state is EngineState.ALIVE:
@@ -662,6 +663,19 @@ class SerfEngine(SwimDelegate):
         elif status is MemberStatus.NONE:
             self._coordinates.forget(record.name)
             self._coordinates_of.pop(record.name, None)
+
+    def _apply_held_prune(self, name: str, now: float) -> None:
+        """Apply a prune that came while the member still counted as live, and pass it on."""
+        intent = self._intents.take_held_prune(name, now=now)
+        if intent is None:
+            return
+
+        def apply(at: float) -> None:
+            if self._intents.handle_leave(intent, None, now=at):
+                self._broadcast_intent(intent, at, None)
+
+        # Not now: the table is being changed.
+        self._swim.timers.schedule(now, apply)
 
     def _reap(self, record: MemberRecord, now: float) -> None:
         """Erase a member that was gone for long enough; look for it on if it had failed."""

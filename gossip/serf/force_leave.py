@@ -20,7 +20,7 @@ from ..swim.outbox import Outbox
 from ..swim.timers import TimerHeap
 from .lamport import LamportClock
 from .leaving import BROADCAST_TIMEOUT
-from .members import MemberRecord, MemberStatus, MemberTable
+from .members import GONE, MemberRecord, MemberStatus, MemberTable
 from .messages import LeaveIntent
 
 TIMED_OUT = "timed out broadcasting node removal"
@@ -62,12 +62,14 @@ class ForceLeave:
         """
         record = self._members.get(name)
         is_gone = record is not None and record.status in GONE_STATUSES
-        if prune and record is not None and record.status is MemberStatus.LEAVING:
+        if prune and record is not None and record.status in GONE:
+            # It may be dead without our having noticed. If it is well it refutes, and this is
+            # forgotten.
             self._prune_when_gone.add(name)
         self._send(operation, name, prune=prune and is_gone, now=now)
 
     def note_gone(self, record: MemberRecord, now: float) -> None:
-        """Prune a member that was leaving when it was asked for."""
+        """Prune a member that was not gone yet when it was asked for."""
         if record.name in self._prune_when_gone:
             self._prune_when_gone.discard(record.name)
             # Not now: the table is being changed.

@@ -43,6 +43,10 @@ from .tags import decode_tags_untrusted
 EARLY_INTENT_TIMEOUT = 300.0
 """Seconds that an intent about an unknown member is kept (Serf: RecentIntentTimeout)."""
 
+HELD_PRUNE_TIMEOUT = 30.0
+"""Seconds that a prune of a member that we still hold alive waits for the member to be found gone:
+who pruned it knew sooner. One per member of the table."""
+
 EARLY_INTENTS_MAX = 65536
 """Intents kept for unknown members; the table of a whole pool may come in one push-pull before its
 joins are handled."""
@@ -90,6 +94,7 @@ class Intents:
         self._evidence = evidence
         self._on_change = on_change
         self._early: dict[str, EarlyIntent] = {}
+        self._held_prunes: dict[str, tuple[LeaveIntent, float]] = {}
         self.is_leaving = False
 
     @property
@@ -177,6 +182,7 @@ class Intents:
             return False
         if intent.prune and record.status in GONE:
             self._outbox.rejections.record("prune_of_live_member", source, intent.node, now=now)
+            self._held_prunes[intent.node] = (intent, now)
             return False
         record.status_ltime = intent.ltime
         kind = EvidenceKind.PRUNED if intent.prune else EvidenceKind.LEAVE_INTENT
@@ -192,9 +198,15 @@ class Intents:
             self.erase(record, now=now)
         return True
 
+    def take_held_prune(self, name: str, *, now: float) -> LeaveIntent | None:
+        """Return the prune that came a little before we noticed that the member is gone."""
+        intent, arrived = self._held_prunes.pop(name, (None, now))
+        return intent if now - arrived <= HELD_PRUNE_TIMEOUT else None
+
     def erase(self, record: MemberRecord, *, now: float) -> None:
         """Drop a member from the table and say so."""
         self._members.erase(record)
+        self._held_prunes.pop(record.name, None)
         self._evidence.forget(record.name)
         self._outbox.notices.append(MemberReaped(self._members.public(record)))
         record.status = MemberStatus.NONE

@@ -112,9 +112,10 @@ def test_prune_of_a_live_member_is_never_sent(status: str) -> None:
     assert [intent.prune for intent in intents] == [False]
 
 
-def test_prune_of_a_leaving_member_waits_until_it_has_left() -> None:
-    """Then it goes round with the flag."""
-    bench = bench_with("leaving")
+@pytest.mark.parametrize("status", ["alive", "leaving"])
+def test_prune_of_a_live_member_waits_until_it_is_gone(status: str) -> None:
+    """Then it goes round with the flag: who was alive may be dead without our having noticed."""
+    bench = bench_with(status)
     force(bench, prune=True)
     bench.forget_output()
     bench.receive(Dead(1, "b", "b"))

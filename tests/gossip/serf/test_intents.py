@@ -242,6 +242,22 @@ def test_prune_of_a_live_member_goes_nowhere(status: str) -> None:
     assert [n.reason for n in bench.take_notice(InputRejected)] == ["prune_of_live_member"]
 
 
+@pytest.mark.parametrize(("wait", "then"), [(29.0, None), (31.0, "failed")])
+def test_prune_that_came_early_is_applied_once_the_member_is_gone(
+    wait: float, then: str | None
+) -> None:
+    """Who pruned knew of the failure sooner; it is passed on then, unless that was long ago."""
+    bench = gone("alive")
+    bench.answering.add("b")
+    bench.hear(LeaveIntent(6, "b", True))
+    bench.run_for(wait)
+    bench.receive(Dead(1, "b", "c"))
+    bench.run_for(0.0)
+    assert bench.statuses.get("b") == then
+    intents = [news for news in bench.news() if isinstance(news, LeaveIntent)]
+    assert intents == ([LeaveIntent(6, "b", True)] if then is None else [])
+
+
 def test_old_prune_is_ignored() -> None:
     """Like any old intent."""
     bench = gone("failed")
