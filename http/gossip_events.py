@@ -60,4 +60,4 @@ class Events:
             return lines_response(self._service.events_since(since or 0).ready())
         release = self._places.take()
         feed = self._service.events_since(since)
-        return streamed_lines(feed, is_endless=True, close=release)
+        return streamed_lines(feed, is_endless=True, close=release, ready=feed.ready)
