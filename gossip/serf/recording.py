@@ -56,6 +56,7 @@ class SnapshotRecorder:
         self._event_clock = remembered.event_clock
         self._query_clock = remembered.query_clock
         self._is_leaving = False
+        self._after_leave = b""
         self._records: list[bytes] = []
 
     def note(self, notice: Notice) -> None:
@@ -100,6 +101,8 @@ class SnapshotRecorder:
         if member_time - 1 > self._clock:
             self._clock = member_time - 1
             self._records.append(clock_record("clock", self._clock))
+            if self._is_leaving:
+                self._after_leave = self._records[-1]
         if self._records:
             records = b"".join(self._records)
             self._records.clear()
@@ -108,7 +111,7 @@ class SnapshotRecorder:
     def whole(self) -> bytes:
         """Return a file that says the same as all records so far."""
         records = compacted(self._alive.items(), self._clock, self._event_clock, self._query_clock)
-        return records + LEAVE_RECORD if self._is_leaving else records
+        return records + LEAVE_RECORD + self._after_leave if self._is_leaving else records
 
     @property
     def size_max(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -28,55 +28,11 @@ from rookery.gossip.serf.engine import EngineState
 from rookery.gossip.swim.settings import SwimSettings
 
 from .fake_network import FakeNetwork
+from .pools import FAIL_SECONDS_MAX, Pools, statuses, until
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 JOIN_REFUSED = r"^Serf can't Join after Leave or Shutdown$"
-FAIL_SECONDS_MAX = 60.0
-"""Virtual seconds in which a small pool has surely noticed a dead member (LAN profile)."""
-
-
-class Pools:
-    """Pools of one test on one network, each at an address of its own, seeded by its number."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.network = FakeNetwork()
-        self.nursery = nursery
-        self._count = 0
-
-    def settings(self, name: str, **over: Any) -> PoolSettings:
-        """Return settings for the next pool."""
-        self._count += 1
-        defaults = {
-            "node_name": name,
-            "bind": f"127.0.0.{self._count}",
-            "seed": self._count,
-            "tags": {"name": name},
-        }
-        return PoolSettings(**{**defaults, **over})
-
-    def make(self, name: str, **over: Any) -> Pool:
-        """Return a pool that does not run yet."""
-        return Pool(self.settings(name, **over), open_transport=self.network.open)
-
-    async def start(self, name: str, **over: Any) -> Pool:
-        """Return a running pool."""
-        pool = self.make(name, **over)
-        await self.nursery.start(pool.run)
-        return pool
-
-
-def statuses(pool: Pool) -> dict[str, str]:
-    """Return what a pool lists: name to status."""
-    return {member.name: str(member.status) for member in pool.members()}
-
-
-async def until(claim: Callable[[], bool], seconds: float = FAIL_SECONDS_MAX) -> None:
-    """Wait in virtual time until a claim holds."""
-    with trio.fail_after(seconds):
-        # The claims are about engines, which tell nobody; virtual time makes looking again free.
-        while not claim():  # noqa: ASYNC110
-            await trio.sleep(0.1)
 
 
 # Life.
