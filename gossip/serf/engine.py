@@ -159,7 +159,13 @@ class SerfEngine(SwimDelegate):
             self._member_changed,
         )
         self._events = UserEvents(self.event_clock, outbox)
-        internal = InternalQueries(self._name, self._members, settings.swim.keyring, outbox)
+        internal = InternalQueries(
+            self._name,
+            self._members,
+            settings.swim.keyring,
+            outbox,
+            lambda address, now: self._swim.membership.note_namesake(address, now=now),
+        )
         self._queries = Queries(
             self._name,
             self._members,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
+from ..addresses import ADDRESS_SIZES, Address, address_of
 from ..notices import KeyringChanged
 from ..swim.outbox import Outbox
 from ..wire.errors import MalformedInput
@@ -39,37 +40,58 @@ class InternalQueries:
     """Answers `_serf_` queries; an answer is a payload, or None for silence."""
 
     def __init__(
-        self, own_name: str, members: MemberTable, keyring: Keyring | None, outbox: Outbox
+        self,
+        own_name: str,
+        members: MemberTable,
+        keyring: Keyring | None,
+        outbox: Outbox,
+        note_namesake: Callable[[Address, float], None],
     ) -> None:
+        """Build on the engine's parts.
+
+        Args:
+            own_name: Our node name.
+            members: What conflicts are answered from.
+            keyring: What key queries change; None without encryption.
+            outbox: For notices and remarks.
+            note_namesake: Hears where a node is that holds a vote about our name.
+        """
         self._own_name = own_name
         self._members = members
         self._keyring = keyring
         self._outbox = outbox
-        self._answers: dict[str, Callable[[Query], bytes | None]] = {
+        self._note_namesake = note_namesake
+        self._answers: dict[str, Callable[[Query, float], bytes | None]] = {
             "_serf_ping": self._answer_ping,
             "_serf_conflict": self._answer_conflict,
-            "_serf_install-key": lambda query: self._change_keys(query, Keyring.install),
-            "_serf_use-key": lambda query: self._change_keys(query, Keyring.use),
-            "_serf_remove-key": lambda query: self._change_keys(query, Keyring.remove),
+            "_serf_install-key": lambda query, _: self._change_keys(query, Keyring.install),
+            "_serf_use-key": lambda query, _: self._change_keys(query, Keyring.use),
+            "_serf_remove-key": lambda query, _: self._change_keys(query, Keyring.remove),
             "_serf_list-keys": self._list_keys,
         }
 
-    def answer(self, query: Query) -> bytes | None:
+    def answer(self, query: Query, now: float) -> bytes | None:
         """Return the payload that answers a query, None for no answer."""
         handler = self._answers.get(query.name)
         if handler is None:
             self._outbox.remark("unknown_internal_query", "warning", query=query.name[:64])
             return None
-        return handler(query)
+        return handler(query, now)
 
-    def _answer_ping(self, _query: Query) -> bytes | None:
+    def _answer_ping(self, _query: Query, _now: float) -> bytes | None:
         """Say nothing more than the ack that was sent."""
         return None
 
-    def _answer_conflict(self, query: Query) -> bytes | None:
-        """Tell which address we know a contested name by; a party to the conflict has no vote."""
+    def _answer_conflict(self, query: Query, now: float) -> bytes | None:
+        """Tell which address we know a contested name by; a party to the conflict has no vote.
+
+        Such a query may be all that a party hears of the other: those in between know the name by
+        one address and do not pass the other on.
+        """
         name = (query.payload or b"").decode("utf-8", "surrogateescape")
         if name == self._own_name:
+            if query.source_node == name and len(query.address) in ADDRESS_SIZES:
+                self._note_namesake(address_of(query.address, query.port), now)
             return None
         record = self._members.get(name)
         if record is None:
@@ -113,7 +135,7 @@ class InternalQueries:
             self._outbox.notices.append(KeyringChanged())
         return _key_response(True, "")
 
-    def _list_keys(self, query: Query) -> bytes:
+    def _list_keys(self, query: Query, _now: float) -> bytes:
         """List our keys, as many as one response holds."""
         keyring = self._keyring
         if keyring is None or not keyring.keys:

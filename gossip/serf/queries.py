@@ -130,7 +130,7 @@ class Queries:
         clock: LamportClock,
         outbox: Outbox,
         rng: random.Random,
-        answer_internal: Callable[[Query], bytes | None],
+        answer_internal: Callable[[Query, float], bytes | None],
         send_by_stream: Callable[[Address, bytes, float], None],
     ) -> None:
         """Build on the engine's parts.
@@ -253,7 +253,7 @@ class Queries:
 
     def _answer(self, query: Query, now: float) -> None:
         """Answer one of Serf's own queries, if it has an answer and that fits a response."""
-        payload = self._answer_internal(query)
+        payload = self._answer_internal(query, now)
         if payload is None:
             return
         try:

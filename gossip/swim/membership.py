@@ -213,6 +213,15 @@ class Membership:
             kind, node.name, by=by, incarnation=node.incarnation, detail=detail, now=now
         )
 
+    def note_namesake(self, address: Address, *, now: float) -> None:
+        """Hear, other than by an alive message, that a node at `address` has our name too.
+
+        It is told like any conflict, but not put to a vote: who learns of it in this way learns it
+        from the other's vote, and two votes that call for one another would never end.
+        """
+        if address != self.own_node.destination:
+            self._tell_conflict(self.own_node, address, now)
+
     # --- claims -----------------------------------------------------------------------
 
     def handle_alive(self, alive: Alive, source: Address | None, *, now: float) -> None:
@@ -407,19 +416,19 @@ class Membership:
             claim[2].cancel()
 
     def _report_conflict(self, node: Node, claim: NodeRecord, now: float) -> None:
-        """Keep what we have, count the claim, and tell the owner now and then.
+        """Keep what we have, tell the owner, and let Serf decide what to do."""
+        self._tell_conflict(node, address_of(claim.address, claim.port), now)
+        self._delegate.name_conflict(node, claim, now=now)
 
-        Both sides repeat their claims.
-        """
+    def _tell_conflict(self, node: Node, claimed: Address, now: float) -> None:
+        """Count a claim, and tell the owner now and then: both sides repeat their claims."""
         self.conflicts += 1
         reported = self._conflicts_reported.get(node.name)
         if reported is None or now - reported >= CONFLICT_NOTICE_INTERVAL:
             self._conflicts_reported[node.name] = now
-            claimed = address_of(claim.address, claim.port)
             self._outbox.notices.append(NameConflict(node.name, node.destination, claimed))
             detail = f"claimed from {claimed}"
             self.observe(EvidenceKind.CONFLICT, node, now, detail=detail)
-        self._delegate.name_conflict(node, claim, now=now)
 
     def _suspect(self, node: Node, accuser: str, now: float) -> None:
         settings = self._settings

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from rookery.gossip.notices import KeyringChanged, QueryReceived
+from rookery.gossip.notices import KeyringChanged, NameConflict, QueryReceived
 from rookery.gossip.serf.internal_queries import NO_KEYRING, NO_KEYRING_LIST
 from rookery.gossip.serf.messages import (
     QUERY_ACK,
@@ -134,6 +135,38 @@ def test_conflict_about_somebody_unknown_is_answered_with_nil() -> None:
 def test_party_to_a_conflict_has_no_vote() -> None:
     """Everybody answers except a node of that very name."""
     assert ask(SerfBench("c"), "_serf_conflict", OWN.encode()) == []
+
+
+def test_vote_of_a_namesake_tells_of_the_conflict_without_a_vote_of_ours() -> None:
+    """Often the only news of it: members between know the name by one address alone."""
+    bench = SerfBench("c")
+    bench.answering.add("c")
+    for _ in range(3):
+        asked = replace(question("_serf_conflict", OWN.encode()), source_node=OWN)
+        bench.hear(asked)
+    assert bench.take_notice(NameConflict) == [NameConflict(OWN, at(1), at(8, 7008))]
+    assert bench.engine.statistics().swim.conflicts == 3
+    news = [query for query in bench.news() if isinstance(query, Query)]
+    assert {query.source_node for query in news} == {OWN}
+    assert {query.address for query in news} == {ip(8)}, "passed on, none of our own"
+
+
+@pytest.mark.parametrize(
+    ("source_node", "number", "port"), [(OWN, 1, PORT), ("b", 8, 7008), ("", 8, 7008)]
+)
+def test_conflict_query_of_nobody_else_of_our_name_tells_of_no_conflict(
+    source_node: str, number: int, port: int
+) -> None:
+    """Our own vote comes back to us, and others may ask about our name."""
+    bench = SerfBench("c")
+    asked = replace(
+        question("_serf_conflict", OWN.encode()),
+        source_node=source_node,
+        address=ip(number),
+        port=port,
+    )
+    bench.hear(asked)
+    assert bench.take_notice(NameConflict) == []
 
 
 @pytest.mark.parametrize("payload", [None, b"", b"\xff\xfe"])
