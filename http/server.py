@@ -8,8 +8,8 @@ cuts off what is left after `drain_timeout`. For that the connections live in a 
 cancellation does not reach.
 
 Nothing here wakes up by itself: an idle server waits in accept, an idle connection in read. The
-kernel is told how long what was sent may stay unconfirmed, so that a client whose host vanished
-breaks the connection, and with it a stream that would go on for ever.
+kernel is told to ask after silent clients, and how long what was sent may stay unconfirmed. So a
+client whose host vanished breaks the connection, and with it a stream that would go on for ever.
 
 What it leaves out: TLS. A listener that yields TLS streams fits in; its handshake belongs at the
 beginning of `_serve_connection`, under a time-out of its own.
@@ -62,6 +62,10 @@ _UNUSABLE_ERRNOS = frozenset(
     }
 )
 """Accept failed for this one connection; accept(2) says to go on as if it had not come."""
+
+KEEPALIVE_SECONDS = 30
+"""Seconds of silence after which the kernel asks a client's host whether it is there. Nomad has the
+same. It costs no wake-up of ours, and finds the dead end of a stream that has nothing to say."""
 
 _TOO_MANY_OF_CLIENT = (
     b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
@@ -237,10 +241,16 @@ async def _turn_away(stream: trio.abc.Stream, refusal: bytes, client: str) -> No
 
 
 def _limit_silence(stream: trio.abc.Stream, seconds: float) -> None:
-    """Have the kernel break a connection whose other end confirms nothing for so long."""
+    """Have the kernel break a connection whose other end confirms nothing for so long.
+
+    That is about what was sent; keep-alive has something sent on a connection that is silent.
+    """
     if isinstance(stream, trio.SocketStream) and sys.platform == "linux":
         milliseconds = int(seconds * 1000)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_SECONDS)
 
 
 def _client_of(stream: trio.abc.Stream) -> str:

@@ -62,7 +62,8 @@ class HttpSettings:
     """How long a client may take to accept one response, or one chunk of a stream; then the
     connection is dropped. A members list of a thousand nodes is 300 KiB, 5 KiB/s at this limit. It
     is also how long the kernel waits for a client's host to confirm what was sent: of hosts that
-    are gone without a word, streams hear after this and one heartbeat."""
+    are gone without a word, streams hear after this and one heartbeat (or, if they have none, the
+    kernel's own)."""
 
     stream_buffer_size_max: int = 64 * 1024
     """What waits for a client that reads a stream slower than it comes, besides what the kernel

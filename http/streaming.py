@@ -11,8 +11,8 @@ How a stream ends. `produce` returns: the last chunk is written and the connecti
 `produce` raises: the log has the traceback, and the connection is cut off without the last chunk,
 by which the client can tell. The client closes or breaks the connection, or its sending half: the
 producer is cancelled at once. The client does not take what is written: the write times out. The
-client's host is gone without a word: the next write, a heartbeat at the latest, makes the kernel
-find out (see `server.py`). The agent stops: a stream without end of its own (`is_endless`) ends
+client's host is gone without a word: the kernel finds out, after the next write or by its own
+asking (see `server.py`). The agent stops: a stream without end of its own (`is_endless`) ends
 orderly, any other may finish within the drain's time.
 
 `close` is called exactly once after all that, even if `produce` never ran.
@@ -54,9 +54,9 @@ class StreamedResponse:
     Attributes:
         produce: Puts the body into the outlet, and returns at its end.
         content_type: Of the body.
-        heartbeat: Written whenever nothing else was for `heartbeat_interval`; empty: nothing. A
-            stream that may be silent needs one: without, a client whose host vanished is never
-            noticed.
+        heartbeat: Written whenever nothing else was for `heartbeat_interval`; empty: nothing. It
+            shows the client that we are there. That a client's host has vanished shows by it too,
+            and sooner than without: then only the kernel's own asking does.
         heartbeat_interval: Seconds.
         is_endless: Whether the stream has no end of its own, and so has to be ended by a drain.
         close: Releases what the handler took for this stream.

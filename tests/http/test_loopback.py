@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 from rookery.http.api import Api
-from rookery.http.server import Server, serve
+from rookery.http.server import KEEPALIVE_SECONDS, Server, serve
 from rookery.http.settings import HttpSettings
 
 GET = b"GET /v1/agent/self HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -191,7 +191,7 @@ async def test_stopped_server_ends_streams_orderly(service) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the option is Linux's")
 async def test_kernel_breaks_connections_to_hosts_that_are_gone(service) -> None:
-    """What stays unconfirmed for longer than the write time-out ends the connection."""
+    """Who is silent is asked; what stays unconfirmed for the write time-out ends the connection."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with trio.open_nursery() as nursery:
         taken: list[trio.SocketStream] = []
@@ -210,8 +210,13 @@ async def test_kernel_breaks_connections_to_hosts_that_are_gone(service) -> None
         async with stream:
             await stream.send_all(b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
             await stream.receive_some()
-            option = taken[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-            assert option == 7500
+            for level, option, value in (
+                (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 7500),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS),
+                (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_SECONDS),
+                (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+            ):
+                assert taken[0].getsockopt(level, option) == value
         nursery.cancel_scope.cancel()
 
 
