@@ -78,6 +78,12 @@ STATUS_OF_NODE: Mapping[int, MemberStatus] = {
 """How a node that only a push-pull shows reads as a member."""
 
 
+LEAVE_TOLD_MAX = 64
+"""Members that are told of our leave directly, besides the gossip. Who hears of the departure and
+not of the intent lists us as failed; in a small pool the few transmissions of the intent may all
+ride on acks to one and the same member."""
+
+
 class EventRefused(ValueError):
     """A user event cannot be sent because of its size. Nothing was sent."""
 
@@ -739,6 +745,7 @@ class SerfEngine(SwimDelegate):
             intent = LeaveIntent(self.member_clock.time, self._name, False)
             self.member_clock.increment()
             self._intents.handle_leave(intent, None, now=now)
+            self._swim.send_user_to_live(encode_serf_message(intent), LEAVE_TOLD_MAX)
         else:
             intent = LeaveIntent(record.status_ltime, self._name, False)
         self._broadcast_intent(intent, now, finished)

@@ -33,6 +33,7 @@ from ..wire.messages import (
     Suspect,
     User,
     decode_message_untrusted,
+    encode_message,
 )
 from ..wire.messages import NodeState as NodeRecord
 from ..wire.packets import PacketCodec
@@ -189,6 +190,15 @@ class SwimEngine:
         self.dissemination.stop()
         self.conversations.close_all(now=now)
         self.timers.clear()
+
+    def send_user_to_live(self, payload: bytes, count_max: int) -> None:
+        """Send a message of the layer above to each other live node, at most to `count_max`."""
+        own = self.settings.node_name
+        message = encode_message(User(payload))
+        for node in self.table.random_nodes(
+            count_max, lambda node: not node.is_gone and node.name != own
+        ):
+            self.outbox.send(node.destination, [message])
 
     def live_nodes(self) -> int:
         """Return how many nodes are not gone, ourselves included."""

@@ -52,11 +52,27 @@ def test_on_the_wire_the_intent_comes_first_then_the_departure_each_its_number_o
         for message in sent.messages
         if isinstance(message, LeaveIntent | Dead)
     ]
-    limit = 4
-    assert order[:limit] == [LeaveIntent] * limit, "sent in full before anything else"
+    limit, peers = 4, 2
+    told = limit + peers  # each is told directly as well
+    assert order[:told] == [LeaveIntent] * told, "sent in full before anything else"
     assert order.count(Dead) == limit
     # Once more beside the departure, for those who have not got it.
-    assert order.count(LeaveIntent) == 2 * limit
+    assert order.count(LeaveIntent) == told + limit
+
+
+def test_each_live_member_is_told_of_the_leave_directly_and_at_once() -> None:
+    """Gossip alone may spend all its transmissions on acks to one member; the dead are not told."""
+    bench = SerfBench("b", "c", "d")
+    bench.receive(Dead(1, "d", "b"))
+    bench.forget_output()
+    bench.engine.leave(now=bench.now)
+    bench.run_for(0.0)
+    told = {
+        sent.destination
+        for sent in bench.take_sent()
+        if any(isinstance(message, LeaveIntent) for message in sent.messages)
+    }
+    assert told == {at(2), at(3)}
 
 
 def test_leave_ends_a_second_after_the_departure_was_sent() -> None:
