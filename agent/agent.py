@@ -44,6 +44,7 @@ from ..gossip.serf.tags import TagsTooLarge
 from ..gossip.transport import BindError
 from ..gossip.wire.keyring import Keyring
 from .addresses import AgentAddresses, HostInterfaces, Interfaces, find_addresses, join_host_port
+from .data_dir_lock import data_dir_lock
 from .durations import format_duration
 from .event_ring import EventRing
 from .keyring_file import load_keyring
@@ -178,7 +179,7 @@ class Agent:
         """
         exit_code = 1
         # A second request cancels everything from here on, and what was going to be 0 stays 1.
-        with self._forced:
+        with self._forced, data_dir_lock(self._server_directory()):
             bound = self._bound = await self._bind()
             try:
                 async with trio.open_nursery() as snapshot_nursery:
@@ -242,7 +243,7 @@ class Agent:
         """Open everything, in the order that fails fastest, and say what is where."""
         settings = self.settings
         addresses = find_addresses(settings, self._interfaces)
-        server_directory = None if settings.dev_mode else Path(settings.data_dir) / "server"
+        server_directory = self._server_directory()
         loaded = load_keyring(server_directory, settings.server.encrypt)
         if loaded.warning:
             self._log.warning("keyring_file_wins", note=loaded.warning)
@@ -292,6 +293,11 @@ class Agent:
         return _Bound(
             pool, watch, responses, snapshot, listeners, rpc, addresses, ports, service, ready
         )
+
+    def _server_directory(self) -> Path | None:
+        """Return where state is kept; None in dev mode, which keeps none."""
+        settings = self.settings
+        return None if settings.dev_mode else Path(settings.data_dir) / "server"
 
     def _open_snapshot(
         self, server_directory: Path | None
