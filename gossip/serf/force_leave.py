@@ -25,7 +25,8 @@ from .messages import LeaveIntent
 
 TIMED_OUT = "timed out broadcasting node removal"
 
-GONE_STATUSES = (MemberStatus.FAILED, MemberStatus.LEFT)
+PRUNABLE = (MemberStatus.FAILED, MemberStatus.LEFT)
+"""Who may be erased at once; of others (those that `GONE` has a next status for) a prune waits."""
 
 
 class ForceLeave:
@@ -61,7 +62,7 @@ class ForceLeave:
             now: Engine seconds.
         """
         record = self._members.get(name)
-        is_gone = record is not None and record.status in GONE_STATUSES
+        is_gone = record is not None and record.status in PRUNABLE
         if prune and record is not None and record.status in GONE:
             # It may be dead without our having noticed. If it is well it refutes, and this is
             # forgotten.

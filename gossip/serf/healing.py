@@ -4,10 +4,11 @@ Go's reconnect tries failed members, and an agent that lost everybody, or that o
 in which both sides have reaped each other, stays alone for good. Here every agent keeps a bounded
 list of where the pool was and goes on trying:
 
-    failed members        ── push-pull join, every 30 s, with probability failed / alive (as Go)
-    reaped, not left      ── looked at first: only if a node of that name still answers there, then
-    joined; same rhythm nobody alive but us   ── remembered members and seeds, several at once,
-    from 1 s on with jittered backoff up to 30 s
+    failed members       ── push-pull join, every 30 s, with probability failed / alive (as Go)
+    reaped, not left     ── looked at first, and joined only if a node of that name still answers
+                            there; same rhythm
+    nobody alive but us  ── remembered members and seeds, several at once, from 1 s on with
+                            jittered backoff up to 30 s
 
 Looking first keeps two pools apart when an address was given to somebody else. Tries come one
 interval apart at most and stop when there is nobody left to find, so a pool at rest stays at rest.

@@ -2,8 +2,8 @@
 
 Two voices decide. memberlist says join and leave (a node is reachable, or gone); intents, gossiped
 with a Lamport time, say what a node meant. A node that goes after its leave intent has *left*; one
-that goes without has *failed*; an intent that comes late repairs failed to left. `GONE` and
-`INTENT` below are that table.
+that goes without has *failed*; an intent that comes late repairs failed to left. `GONE`,
+`LEAVE_INTENT` and `JOIN_INTENT` below are that table.
 
 Sources: serf serf.go (handleNodeJoin, handleNodeLeave, handleNodeUpdate, handleNodeLeaveIntent,
 handleNodeJoinIntent).
