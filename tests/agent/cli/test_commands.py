@@ -277,6 +277,19 @@ def test_overview_lists_every_command(output: Output) -> None:
         assert run([name, "-help"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"), [([], "agent-info"), (["server"], "force-leave")]
+)
+def test_group_without_a_command_shows_its_help(
+    output: Output, arguments: list[str], command: str
+) -> None:
+    """Who types the bare name wants to know what there is."""
+    _code, out, err = output(arguments)
+    shown = out + err
+    assert shown.startswith("Usage: rookery")
+    assert command in shown
+
+
 def test_unknown_command_is_told(output: Output) -> None:
     """One line, exit code 1."""
     assert run(["agnt"]) == 1
