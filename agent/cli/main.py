@@ -4,7 +4,8 @@ Starting is quick because a command's module is imported only when it runs: `roo
 not pay for the gossip engine, nor `rookery server members` for trio. So the table below holds names
 and one line each, and nothing else is needed for `rookery -help`.
 
-Whatever is wrong ends in one line on stderr and exit code 1, as with Nomad's commands.
+Whatever is wrong ends in one line on stderr and exit code 1, as with Nomad's commands; a group
+without a command shows its help instead.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -28,6 +30,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "version": ("version:version", "Show the version"),
 }
 """Command -> where it is in this package, and its line in the overview."""
+
+
+NO_COMMAND: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""What click from 8.2 on raises for a group without a command; its message is the whole help. Older
+ones print the help themselves."""
 
 
 class RookeryGroup(click.Group):
@@ -70,6 +77,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             prog_name="rookery",
             standalone_mode=False,
         )
+    except NO_COMMAND as error:
+        click.echo(error.format_message(), err=True)
+        return 1
     except click.ClickException as error:
         # Some messages of click have several lines; the first says what is wrong.
         click.echo(f"Error: {error.format_message().splitlines()[0]}", err=True)
