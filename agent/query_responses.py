@@ -16,9 +16,9 @@ INFO_QUERY = "rookery.info"
 ANY_QUERY = "*"
 """Stands for every query that has no text of its own."""
 
-RESPONSE_SIZE_MAX = 512
-"""Bytes of a configured text. A whole response may have 1024, the name of this member and the
-message around it included."""
+RESPONSE_SIZE_MAX = 16 * 1024
+"""Bytes of a configured text. What does not fit one packet (1024 bytes, this member's name and the
+message around it included) goes by TCP, a connection for each answer."""
 
 
 class QueryResponses:

@@ -211,7 +211,8 @@ class Gossip(msgspec.Struct, frozen=True, kw_only=True):
 
     query_responses: dict[str, str] = {}
     """What to answer to queries, by the query's name; `*` stands for all names not written here.
-    Each at most 512 bytes. `rookery.info` is answered by default. Read again on SIGHUP."""
+    Each at most 16 KiB; above some 900 bytes an answer costs a TCP connection. `rookery.info` is
+    answered by default. Read again on SIGHUP."""
 
     user_event_size_limit: Annotated[int, msgspec.Meta(ge=1, le=9216)] = 512
     """Bytes of a user event that is fired here, name and payload. Members with a lower limit take

@@ -19,7 +19,10 @@ from .notices import QueryAcked, QueryAnswered, QueryFinished
 
 ANSWERS_BUFFERED_MAX = 4096
 """Acks and answers kept for a reader that is slower than they come: those of a pool of two
-thousand, at most some 5 MiB."""
+thousand."""
+
+ANSWERS_BUFFERED_BYTES_MAX = 16 * 1024 * 1024
+"""Bytes of these answers. Each may have 64 KiB, but those of usual size fit a packet."""
 
 
 class QueryStream:
@@ -41,6 +44,7 @@ class QueryStream:
         self.lost = 0
         self._end_query = end_query
         self._buffer: deque[QueryAcked | QueryAnswered] = deque()
+        self._buffer_size = 0
         self._is_over = False
         self._arrived = trio.lowlevel.ParkingLot()
 
@@ -49,9 +53,12 @@ class QueryStream:
         if isinstance(notice, QueryFinished):
             self.finished = notice
             self.end()
-        elif len(self._buffer) >= ANSWERS_BUFFERED_MAX:
-            self.lost += 1
         elif not self._is_over:
+            size = self._buffer_size + _size(notice)
+            if len(self._buffer) >= ANSWERS_BUFFERED_MAX or size > ANSWERS_BUFFERED_BYTES_MAX:
+                self.lost += 1
+                return
+            self._buffer_size = size
             self._buffer.append(notice)
             self._arrived.unpark()
 
@@ -75,7 +82,9 @@ class QueryStream:
             if self._is_over:
                 raise StopAsyncIteration
             await self._arrived.park()
-        return self._buffer.popleft()
+        notice = self._buffer.popleft()
+        self._buffer_size -= _size(notice)
+        return notice
 
     def __enter__(self) -> QueryStream:
         return self
@@ -87,3 +96,7 @@ class QueryStream:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _size(notice: QueryAcked | QueryAnswered) -> int:
+    return len(notice.payload) if isinstance(notice, QueryAnswered) else 0

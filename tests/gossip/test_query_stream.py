@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 from rookery.gossip.notices import QueryAcked, QueryAnswered, QueryFinished
-from rookery.gossip.query_stream import ANSWERS_BUFFERED_MAX, QueryStream
+from rookery.gossip.query_stream import (
+    ANSWERS_BUFFERED_BYTES_MAX,
+    ANSWERS_BUFFERED_MAX,
+    QueryStream,
+)
 
 FINISHED = QueryFinished(3, 9, 1, 1)
 
@@ -72,3 +76,17 @@ async def test_slow_reader_loses_what_is_beyond_the_limit(beyond: int, lost: int
     assert len([notice async for notice in made.stream]) == ANSWERS_BUFFERED_MAX == 4096
     assert made.stream.lost == lost
     assert made.stream.finished is FINISHED
+
+
+async def test_large_answers_have_a_limit_in_bytes() -> None:
+    """What was read makes room for more."""
+    made = Stream()
+    answer = QueryAnswered(3, 9, "a", bytes(64 * 1024))
+    for _ in range(ANSWERS_BUFFERED_BYTES_MAX // len(answer.payload)):
+        made.stream.offer(answer)
+    assert made.stream.lost == 0
+    made.stream.offer(answer)
+    assert made.stream.lost == 1
+    assert await anext(made.stream) is answer
+    made.stream.offer(answer)
+    assert made.stream.lost == 1
