@@ -102,10 +102,13 @@ async def _reload(agent: Agent, output: LogOutput, load: LoadSettings) -> None:
     output.set_level(agent.settings.log_level.lower())
     for name, reason in refused.items():
         log.error("reload_refused", setting=name, error=reason)
-    log.info(
+    needs_restart = [name for name in changed if name not in RELOADABLE]
+    # A warning where something was not applied: the new level may hide what is merely information.
+    write = log.warning if needs_restart else log.info
+    write(
         "reloaded",
         applied=[name for name in wanted if name not in refused],
-        needs_restart=[name for name in changed if name not in RELOADABLE],
+        needs_restart=needs_restart,
     )
 
 

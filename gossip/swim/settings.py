@@ -49,6 +49,10 @@ PROFILES: Mapping[str, Mapping[str, float | int]] = {
 LAN ones."""
 
 
+NAME_SHOWN_MAX = 40
+"""Characters of a wrong name that an error shows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwimSettings:
     """How one node takes part. Times are seconds.
@@ -155,7 +159,7 @@ class SwimSettings:
         if not 1 <= name_size <= NODE_NAME_SIZE_MAX:
             raise ValueError(
                 f"node_name must have 1 to {NODE_NAME_SIZE_MAX} bytes, "
-                f"{self.node_name!r} has {name_size}"
+                f"{self.node_name[:NAME_SHOWN_MAX]!r} has {name_size}"
             )
         if len(self.address) not in (4, 16):
             raise ValueError(f"address must have 4 or 16 bytes, not {len(self.address)}")

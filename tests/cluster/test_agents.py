@@ -170,10 +170,32 @@ def test_sighup_changes_the_log_level(start: Start, tmp_path: Path) -> None:
     assert "applied=log_level needs_restart=region" in line
     agent.ask("/v1/agent/members")
     agent.wait_line("[DEBUG] http: request complete")
+    # Said even at the new level, which hides information.
+    file.write_text('{"log_level": "WARN", "region": "us"}')
+    agent.process.send_signal(signal.SIGHUP)
+    agent.wait_line("[WARN]  agent: reloaded", "applied=log_level needs_restart=region")
     file.write_text('{"log_level": "LOUD"}')
     agent.process.send_signal(signal.SIGHUP)
     agent.wait_line("[ERROR] agent: reload_refused", "LOUD")
     assert set(agent.statuses()) == {"a.global"}
+
+
+def test_sighup_changes_tags_and_says_what_it_could_not(start: Start, tmp_path: Path) -> None:
+    """Tags too large are refused and the old ones stay; of a section only what differs is named."""
+    agent = start("a", settings='{"gossip": {"tags": {"rack": "1"}}}')
+    file = tmp_path / "a.json"
+    file.write_text('{"gossip": {"tags": {"rack": "2"}, "label": "x"}}')
+    agent.process.send_signal(signal.SIGHUP)
+    assert "applied=gossip.tags needs_restart=gossip.label" in agent.wait_line("reloaded")
+    document = agent.ask("/v1/agent/self")
+    assert document["member"]["Tags"]["rack"] == "2"
+    assert document["config"]["Gossip"]["Tags"] == {"rack": "2"}
+    assert document["config"]["Gossip"]["Label"] == ""
+    file.write_text(json.dumps({"gossip": {"tags": {"rack": "x" * 400}}}))
+    agent.process.send_signal(signal.SIGHUP)
+    agent.wait_line("[ERROR] agent: reload_refused", "setting=gossip.tags", "more than the 512")
+    assert 'applied=""' in agent.wait_line("reloaded")
+    assert agent.ask("/v1/agent/self")["member"]["Tags"]["rack"] == "2"
 
 
 def test_port_in_use_is_one_line_and_exit_code_1(start: Start) -> None:
