@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from rookery.agent.keyring_file import EXISTS_WARNING, load_keyring
+from rookery.agent.keyring_file import EXISTS_WARNING, load_keyring, save_keyring
 from rookery.agent.secret import Secret
 from rookery.agent.settings_sources import SettingsError
 
@@ -83,3 +83,20 @@ def test_broken_file_is_refused_and_kept(tmp_path: Path, text: str, message: str
     assert str(path) in str(caught.value)
     assert "c2VjcmV0" not in str(caught.value)
     assert path.read_text() == text
+
+
+def test_rotated_keys_are_written_as_serf_writes_them(tmp_path: Path) -> None:
+    """Indented by two blanks, the primary first, for this user only; and they read the same."""
+    save_keyring(tmp_path / "server", [bytes(16), bytes(32)])
+    path = tmp_path / "server" / "serf.keyring"
+    assert (
+        path.read_text()
+        == f"""[
+  "{base64.b64encode(bytes(16)).decode()}",
+  "{base64.b64encode(bytes(32)).decode()}"
+]"""
+    )
+    assert path.stat().st_mode & 0o777 == 0o600
+    loaded = load_keyring(tmp_path / "server", Secret(ONE))
+    assert loaded.keyring is not None
+    assert loaded.keyring.keys == (bytes(16), bytes(32))

@@ -43,6 +43,17 @@ SERVER = 'data_dir = "/d"\nserver { enabled = true }\n'
         ),
         (SERVER + "limits { rpc_max_conns_per_client = 25 }", "must be over 25"),
         (SERVER + 'gossip { dead_node_reclaim_time = "-1s" }', "must not be negative"),
+        (SERVER + 'gossip { reconnect_interval = "-1s" }', "must be more than 0"),
+        (SERVER + 'gossip { reconnect_timeout = "-1s" }', "must be more than 0"),
+        (SERVER + 'gossip { tombstone_timeout = "-1s" }', "must be more than 0"),
+        (SERVER + 'gossip { tags { dc = "x" } }', 'tag "dc" is the agent\'s own'),
+        (SERVER + f'gossip {{ tags {{ a = "{"x" * 512}" }} }}', "513 bytes, but all tags"),
+        (
+            SERVER + f'gossip {{ query_responses {{ a = "{"x" * 16385}" }} }}',
+            '"a" is answered by over 16384 bytes',
+        ),
+        (SERVER + 'gossip { query_responses { _serf_ping = "x" } }', "Serf's own query"),
+        (SERVER + "gossip { user_event_size_limit = 9217 }", "from 1 to 9216"),
     ],
 )
 def test_settings_that_cannot_run_are_refused(load: Load, text: str, message: str) -> None:
@@ -108,3 +119,23 @@ def test_key_in_an_error_is_not_shown(load: Load) -> None:
     with pytest.raises(SettingsError) as caught:
         load('server { encrypt = "c2VjcmV0" }')
     assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_gossip_settings_at_their_limits_are_taken(load: Load) -> None:
+    """One byte more is refused, see above."""
+    text = (
+        SERVER
+        + f"""
+    gossip {{
+      tags {{ a = "{"x" * 511}" }}
+      query_responses = {{ a = "{"x" * 16384}", "*" = "y" }}
+      user_event_size_limit = 9216
+      resolve_conflicts = false
+      reconnect_interval = "1s"
+    }}
+    """
+    )
+    gossip = load(text, dev=False).gossip
+    assert gossip.query_responses["*"] == "y"
+    assert (gossip.resolve_conflicts, gossip.user_event_size_limit) == (False, 9216)
+    assert gossip.reconnect_interval == 1.0
