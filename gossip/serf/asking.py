@@ -31,6 +31,7 @@ from .messages import (
     encode_filter,
     encode_serf_message,
 )
+from .tag_expressions import expression_defect
 
 QUERY_SIZE_LIMIT = 1024
 """Bytes of a whole encoded query (Serf: QuerySizeLimit). Go agents refuse to send more; a packet
@@ -149,12 +150,16 @@ class Asking:
             on_finished: Hears that the deadline has come, or that `finish` was called.
 
         Raises:
-            QueryRefused: Too large, too many are open, or an impossible relay factor or timeout.
+            QueryRefused: Too large, too many are open, an impossible relay factor or timeout, or a
+                tag filter that is no RE2 expression (it would match nobody).
         """
         if len(self._pending) >= PENDING_QUERIES_MAX:
             raise QueryRefused(f"{PENDING_QUERIES_MAX} queries are open already")
         if not 0 <= question.relay_factor <= RELAY_FACTOR_MAX:
             raise QueryRefused(f"relay factor must be 0 to {RELAY_FACTOR_MAX}")
+        for tag, expression in question.tags.items():
+            if defect := expression_defect(expression):
+                raise QueryRefused(f"tag filter {tag}={expression}: {defect}")
         live = self._live_members()
         timeout = question.timeout
         if timeout is None or timeout == 0:

@@ -15,11 +15,8 @@ relayResponse), delegate.go (relay).
 
 from __future__ import annotations
 
-import functools
 import random
 from collections.abc import Callable
-
-import re2
 
 from ..addresses import ADDRESS_SIZES, Address, address_of
 from ..notices import QueryReceived
@@ -41,6 +38,7 @@ from .messages import (
     decode_serf_message_untrusted,
     encode_serf_message,
 )
+from .tag_expressions import tag_matches
 
 QUERY_BUFFER_SIZE = 512
 """Lamport times that are remembered (Serf: QueryBuffer)."""
@@ -84,8 +82,6 @@ KEY_QUERIES_WITH_PAYLOAD = ("_serf_install-key", "_serf_use-key", "_serf_remove-
 """Go agents die of one of these without payload."""
 
 _USER_TYPE = bytes((MessageType.USER,))
-_FILTER_OPTIONS = re2.Options()
-_FILTER_OPTIONS.log_errors = False
 
 
 def query_defect(query: Query) -> str | None:
@@ -104,20 +100,6 @@ def query_defect(query: Query) -> str | None:
     if len(query.address) not in ADDRESS_SIZES or not query.port:
         return "bad_address"
     return None
-
-
-@functools.lru_cache(maxsize=256)
-def tag_matches(expression: str, value: str) -> bool:
-    """Return whether an RE2 expression is found anywhere in a tag's value.
-
-    An invalid one, such as one that is not UTF-8, matches nothing.
-    """
-    # As bytes, because text from a peer may hold some that are not UTF-8.
-    pattern, text = (part.encode("utf-8", "surrogateescape") for part in (expression, value))
-    try:
-        return re2.search(pattern, text, _FILTER_OPTIONS) is not None
-    except re2.error:
-        return False
 
 
 class Queries:

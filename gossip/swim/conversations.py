@@ -373,7 +373,7 @@ class Conversations:
         self, stream: int, outgoing: Outgoing, error: MalformedInput, now: float
     ) -> None:
         self._outbox.rejections.record(error.reason, outgoing.destination, error.detail, now=now)
-        self._finish(stream, outgoing, str(error), now)
+        self._finish(stream, outgoing, error.detail or str(error), now)
 
     def _finish(
         self,

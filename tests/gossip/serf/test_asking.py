@@ -179,6 +179,16 @@ def test_query_has_a_size_limit() -> None:
     assert bench.news() == []
 
 
+@pytest.mark.parametrize("expression", ["[", "(?=a)", "a{2000}"])
+def test_expression_that_is_not_re2_is_refused(expression: str) -> None:
+    """Members would take it for one that matches nobody, and the asker would wait in vain."""
+    bench = SerfBench("b")
+    with pytest.raises(QueryRefused, match="tag filter rack="):
+        bench.engine.query(Question(name="q", tags={"rack": expression}), now=bench.now)
+    assert bench.engine.statistics().open_queries == 0
+    assert bench.news() == []
+
+
 def test_open_queries_have_a_limit_and_deadlines_make_room() -> None:
     """At the limit all are open, one more is refused."""
     bench = SerfBench("b")

@@ -32,8 +32,8 @@ from rookery.gossip.serf.queries import (
     QUERY_TIMEOUT_MAX,
     RELAYED_SIZE_MAX,
     STREAM_RESPONSE_SIZE_MAX,
-    tag_matches,
 )
+from rookery.gossip.serf.tag_expressions import tag_matches
 from rookery.gossip.swim.conversations import OUTGOING_MESSAGES_MAX
 from rookery.gossip.wire.messages import Dead, User, encode_message
 from rookery.gossip.wire.packets import PacketCodec
