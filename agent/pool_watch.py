@@ -7,6 +7,7 @@ nothing is missed, and end with it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,9 @@ class PoolWatch:
         self._responses = responses
         self._keyring = keyring
         self._saved_keys = () if keyring is None else keyring.keys
+        self._saves = 0
+        self._last_saved = 0
+        self._save_lock = threading.Lock()
         self._server_directory = server_directory
         self._give_up = give_up
         self._log = structlog.get_logger("agent")
@@ -135,7 +139,10 @@ class PoolWatch:
         keys = keyring.keys
         try:
             # In a thread: it waits for the disk.
-            await trio.to_thread.run_sync(save_keyring, directory, keys, abandon_on_cancel=True)
+            self._saves += 1
+            await trio.to_thread.run_sync(
+                self._save_in_thread, directory, keys, self._saves, abandon_on_cancel=True
+            )
         except SettingsError as error:
             self._log.error(
                 "keyring_not_written",
@@ -145,6 +152,16 @@ class PoolWatch:
         else:
             self._saved_keys = keys
             self._log.info("keyring_written", keys=len(keys))
+
+    def _save_in_thread(self, directory: Path, keys: tuple[bytes, ...], number: int) -> None:
+        """Write the file, unless a later write has been quicker.
+
+        A write that was abandoned goes on in its thread; it must not undo the one after it.
+        """
+        with self._save_lock:
+            if number > self._last_saved:
+                save_keyring(directory, keys)
+                self._last_saved = number
 
     async def _watch_name(self) -> None:
         async for notice in self._of_conflicts:

@@ -165,3 +165,11 @@ async def test_lost_name_is_told_and_given_up(times: int) -> None:
     lines = [line for line in logs if line["event"] == "name_conflict_lost"]
     assert len(lines) == times
     assert (lines[0]["votes_for_us"], lines[0]["votes"]) == (1, 3)
+
+
+def test_abandoned_write_does_not_undo_a_later_one(tmp_path: Path) -> None:
+    """Whichever thread is quicker, the file ends with the newest keys."""
+    watch = Watched(tmp_path).watch
+    watch._save_in_thread(tmp_path, (KEYS[1], KEYS[0]), 2)
+    watch._save_in_thread(tmp_path, (KEYS[0],), 1)
+    assert len(json.loads((tmp_path / "serf.keyring").read_text())) == 2
