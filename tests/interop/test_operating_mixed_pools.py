@@ -167,14 +167,22 @@ def _key_body(key: str) -> bytes:
 
 
 async def _estimate_round_trips(pool: OperatedPool) -> None:
-    """Between a serf and a rookery agent, asked on either; each has probed others by now."""
+    """Between a serf and a rookery agent, asked on either, once each has probed the other."""
     x, a = pool.serf(), pool.rookery()
 
     async def both_know() -> bool:
         listed = await a.ask("GET", "/v1/gossip/coordinates")
         return {one["Node"] for one in listed} == set(pool.names)
 
+    async def serf_knows() -> bool:
+        try:
+            await x.command("rtt", a.name, x.name)
+        except AssertionError:  # it says so by its exit code
+            return False
+        return True
+
     await eventually(both_know, 15, "coordinates of all")
+    await eventually(serf_knows, 15, "serf's own coordinates")
     shown = await x.command("rtt", a.name, x.name)
     found = re.search(r"rtt: ([0-9.]+) ms", shown)
     assert found is not None, shown
