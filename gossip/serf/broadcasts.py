@@ -59,13 +59,16 @@ class SerfBroadcasts:
         queue.queue(message, finished=finished)
         self._dissemination.wake(now)
 
-    def take(self, overhead: int, budget: int) -> list[bytes]:
-        """Return messages that together, each plus `overhead`, fit `budget`."""
+    def take(self, overhead: int, budget: int, *, is_counted: bool = True) -> list[bytes]:
+        """Return messages that together, each plus `overhead`, fit `budget`.
+
+        They count as sent if `is_counted`.
+        """
         limit = transmit_limit(self._retransmit_mult, self._members(), self._gossip_nodes)
         chosen: list[bytes] = []
         for queue in (self.intents, self.queries, self.events):
             if len(queue):
-                taken = queue.take(budget, overhead, limit)
+                taken = queue.take(budget, overhead, limit, is_counted=is_counted)
                 budget -= sum(map(len, taken)) + overhead * len(taken)
                 chosen += taken
         return chosen

@@ -523,9 +523,9 @@ class SerfEngine(SwimDelegate):
 
     # --- what SWIM asks of its delegate -----------------------------------------------
 
-    def broadcasts(self, overhead: int, budget: int) -> list[bytes]:
+    def broadcasts(self, overhead: int, budget: int, *, is_counted: bool) -> list[bytes]:
         """Give Serf's gossip."""
-        return self._broadcasts.take(overhead, budget)
+        return self._broadcasts.take(overhead, budget, is_counted=is_counted)
 
     def has_broadcasts(self) -> bool:
         """Return whether there is any."""

@@ -35,6 +35,11 @@ def transmit_limit(retransmit_mult: int, nodes: int, gossip_nodes: int = 0) -> i
     return max(retransmit_mult * math.ceil(math.log10(nodes + 1)), others_in_two_ticks)
 
 
+def is_told_to_all(nodes: int, gossip_nodes: int) -> bool:
+    """Return whether `transmit_limit` is meant to reach every other node of a pool of that size."""
+    return nodes - 1 <= 2 * gossip_nodes
+
+
 class Broadcast:
     """One queued message. `name` is the node it is about.
 
@@ -98,13 +103,16 @@ class BroadcastQueue:
         """Return whether a message about that node still waits to be sent its number of times."""
         return name in self._by_name
 
-    def take(self, budget: int, overhead: int, limit: int) -> list[bytes]:
+    def take(
+        self, budget: int, overhead: int, limit: int, *, is_counted: bool = True
+    ) -> list[bytes]:
         """Choose the messages for one packet and count them as sent once.
 
         Args:
             budget: Bytes there are.
             overhead: Bytes that each message costs beyond its own.
             limit: Transmissions after which a message is done (`transmit_limit`).
+            is_counted: False for a packet that comes on top of these transmissions.
 
         Returns:
             The messages, in the order of choice; together at most `budget` with their overheads.
@@ -127,7 +135,7 @@ class BroadcastQueue:
                 remaining -= len(broadcast.data) + overhead
         self._count -= len(chosen)
         for broadcast in chosen:
-            broadcast.transmits += 1
+            broadcast.transmits += is_counted
             if broadcast.transmits >= limit:
                 self._forget(broadcast)
             else:

@@ -18,10 +18,10 @@ from .nodes import Node
 class SwimDelegate:
     """The layer above. Every method here is the answer of a layer that wants nothing."""
 
-    def broadcasts(self, overhead: int, budget: int) -> list[bytes]:
+    def broadcasts(self, overhead: int, budget: int, *, is_counted: bool) -> list[bytes]:
         """Return user messages (with their type byte) for a packet.
 
-        Together, each plus `overhead`, at most `budget`.
+        Together, each plus `overhead`, at most `budget`. They count as sent if `is_counted`.
         """
         return []
 

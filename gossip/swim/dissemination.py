@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from ..addresses import Address
 from ..wire.messages import MessageType
-from .broadcasts import BroadcastQueue, transmit_limit
+from .broadcasts import BroadcastQueue, is_told_to_all, transmit_limit
 from .delegate import SwimDelegate
 from .nodes import Node, NodeState, NodeTable
 from .outbox import Outbox
@@ -117,7 +117,12 @@ class Dissemination:
         self._timer = self._timers.schedule(self._phase + steps * interval, self._tick)
 
     def send(self, destination: Address, message: bytes) -> None:
-        """Send a message with as much news as fits behind it (memberlist's piggybacking)."""
+        """Send a message with as much news as fits behind it (memberlist's piggybacking).
+
+        In a small pool that comes on top of the gossip. There each message has just as many
+        transmissions as there are others to tell; were one spent on whoever happens to be probed
+        or answered, somebody would be left out.
+        """
         budget = (
             self._settings.packet_budget
             - len(message)
@@ -125,13 +130,15 @@ class Dissemination:
             - COMPOUND_PART_OVERHEAD  # of the message itself, which Go forgets here
             - self._outbox.codec.overhead
         )
-        news = self.take(budget)
+        settings = self._settings
+        is_counted = not is_told_to_all(len(self._table), settings.gossip_nodes)
+        news = self.take(budget, is_counted=is_counted)
         self._outbox.send(destination, [message, *news])
 
-    def take(self, budget: int) -> list[bytes]:
+    def take(self, budget: int, *, is_counted: bool = True) -> list[bytes]:
         """Choose news for `budget` bytes: our own first, then the layer above's.
 
-        What is chosen counts as sent.
+        What is chosen counts as sent, unless this comes on top.
         """
         messages: list[bytes] = []
         if len(self.queue):
@@ -139,13 +146,12 @@ class Dissemination:
             limit = transmit_limit(
                 settings.retransmit_mult, len(self._table), settings.gossip_nodes
             )
-            messages = self.queue.take(budget, COMPOUND_PART_OVERHEAD, limit)
+            messages = self.queue.take(budget, COMPOUND_PART_OVERHEAD, limit, is_counted=is_counted)
             budget -= sum(map(len, messages)) + COMPOUND_PART_OVERHEAD * len(messages)
         overhead = COMPOUND_PART_OVERHEAD + USER_MESSAGE_OVERHEAD
         if budget > overhead and self._delegate.has_broadcasts():
-            messages += [
-                _USER_TYPE + message for message in self._delegate.broadcasts(overhead, budget)
-            ]
+            news = self._delegate.broadcasts(overhead, budget, is_counted=is_counted)
+            messages += [_USER_TYPE + message for message in news]
         return messages
 
     def _has_news(self) -> bool:

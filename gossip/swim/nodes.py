@@ -70,7 +70,7 @@ class Node:
 class NodeTable:
     """Nodes by name, in a list that is probed round-robin."""
 
-    __slots__ = ("_nodes", "_order", "_position", "_rng", "_to_tell")
+    __slots__ = ("_nodes", "_order", "_position", "_rng", "_to_tell", "_told")
 
     def __init__(self, rng: random.Random) -> None:
         self._nodes: dict[str, Node] = {}
@@ -78,6 +78,7 @@ class NodeTable:
         self._position = 0
         self._rng = rng
         self._to_tell: list[Node] = []
+        self._told: list[Node] = []
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -124,7 +125,8 @@ class NodeTable:
 
         Go draws anew at each tick; in a pool of six it then happens (about once in a hundred) that
         somebody is never drawn while a message lives, and misses it until the next push-pull. A
-        shuffled round has the same spread and leaves nobody out.
+        shuffled round has the same spread and leaves nobody out. Those told last come last in the
+        next round, so that two calls on both sides of its start do not name the same nodes.
         """
         chosen: list[Node] = []
         is_refilled = False
@@ -135,10 +137,12 @@ class NodeTable:
                 is_refilled = True
                 self._to_tell = [node for node in self._order if node not in chosen]
                 self._rng.shuffle(self._to_tell)
+                self._to_tell.sort(key=lambda node: node not in self._told)
                 continue
             node = self._to_tell.pop()
             if self._nodes.get(node.name) is node and node not in chosen and is_wanted(node):
                 chosen.append(node)
+        self._told = chosen
         return chosen
 
     def next_to_probe(

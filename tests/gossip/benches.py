@@ -205,7 +205,7 @@ class RecordingDelegate(SwimDelegate):
         calls, self.calls = self.calls, []
         return calls
 
-    def broadcasts(self, overhead: int, budget: int) -> list[bytes]:
+    def broadcasts(self, overhead: int, budget: int, *, is_counted: bool) -> list[bytes]:
         self.budgets.append((overhead, budget))
         chosen = []
         while self.gossip and len(self.gossip[0]) + overhead <= budget:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rookery.gossip.swim.broadcasts import BROADCASTS_MAX, BroadcastQueue, transmit_limit
+from rookery.gossip.swim.broadcasts import (
+    BROADCASTS_MAX,
+    BroadcastQueue,
+    is_told_to_all,
+    transmit_limit,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,21 @@ def test_transmit_limit_grows_with_logarithm_of_pool(mult: int, nodes: int, limi
 def test_small_pool_transmits_to_each_other_node(nodes: int, limit: int) -> None:
     """As far as two ticks of three nodes reach; larger pools do as Go does."""
     assert transmit_limit(4, nodes, 3) == limit
+
+
+@pytest.mark.parametrize(("nodes", "is_small"), [(2, True), (7, True), (8, False)])
+def test_pool_is_small_while_two_ticks_reach_all(nodes: int, is_small: bool) -> None:
+    """Each of two ticks tells three others."""
+    assert is_told_to_all(nodes, 3) is is_small
+
+
+def test_packet_on_top_leaves_the_count_as_it_is() -> None:
+    """The message is sent its number of times besides."""
+    queue = BroadcastQueue()
+    queue.queue(b"news")
+    for _ in range(5):
+        assert queue.take(100, 2, 2, is_counted=False) == [b"news"]
+    assert [take(queue, limit=2) for _ in range(3)] == [[b"news"], [b"news"], []]
 
 
 def take(

@@ -232,6 +232,20 @@ def test_piggybacked_news_keeps_to_the_budget(message_size: int) -> None:
     assert (len(sent.messages) > 1) is (message_size <= 1300)
 
 
+@pytest.mark.parametrize("others", ["bcdef", "bcdefg"])
+def test_small_pool_leaves_nobody_out_whoever_asks(others: str) -> None:
+    """One member probes us again and again; what rides on our acks is on top of the gossip."""
+    bench = quiet_bench(*others)
+    bench.run_for(5.0)
+    bench.take_sent()
+    bench.receive(alive("b", 2, 9))
+    for number in range(20):
+        bench.receive(Ping(number, OWN), at(2))
+    bench.run_for(2.0)
+    told = Counter(sent.destination for sent in gossip(bench))
+    assert set(told) == {at(number) for number in range(2, len(others) + 2)}
+
+
 @pytest.mark.parametrize(
     "settings",
     [

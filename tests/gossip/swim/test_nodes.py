@@ -193,6 +193,17 @@ def test_nodes_to_tell_are_distinct_and_nobody_is_left_out_for_long(size: int) -
         assert all(call - told <= math.ceil(2 * (size - 1) / 3) for told in last_told.values())
 
 
+@pytest.mark.parametrize("others", [1, 2, 3, 4, 5, 6])
+def test_any_two_calls_in_a_row_name_everybody_in_a_small_pool(others: int) -> None:
+    """Also across the start of a round; and nobody a second time before the last a first time."""
+    table = make_table(others + 1)
+    before = tell(table)
+    for _ in range(100):
+        chosen = tell(table)
+        assert len(set((before + chosen)[:others])) == others
+        before = chosen
+
+
 def test_nodes_that_come_or_go_during_a_round_of_telling_are_taken_note_of() -> None:
     """The forgotten are not told any more, newcomers in the next round."""
     table = make_table(6)
